@@ -1,0 +1,79 @@
+"""The one evaluator of rules: a rule is one line, figure, comparison, limit, action and guard."""
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+_COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A condition that a figure must meet before a rule's raw verdict counts: enough rows, say."""
+
+    figure: str
+    comparison: str
+    limit: float
+    reason: str
+
+    def holds(self, figures: Mapping[str, float]) -> bool:
+        """Say whether the guard lets the rule act; an unknown figure does not."""
+        return _compare(figures.get(self.figure, math.nan), self.comparison, self.limit)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a rule table: when `figure` `comparison` `limit`, then `action`, unless a guard holds it back."""
+
+    name: str
+    figure: str
+    comparison: str
+    limit: float
+    action: StrEnum
+    guards: tuple[Guard, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.figure} {self.comparison} {self.limit:g}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule says of the figures: without its guards (`raw`) and with them (`effective`)."""
+
+    rule: Rule
+    value: float
+    raw: bool
+    effective: bool
+    reason: str
+
+
+def evaluate(rule: Rule, figures: Mapping[str, float]) -> Verdict:
+    """Apply one rule to a set of figures; a figure that is missing or NaN never fires it.
+
+    Parameters
+    ----------
+    rule : Rule
+    figures : mapping of str to float
+        Must hold the rule's figure and those of its guards.
+    """
+    value = figures.get(rule.figure, math.nan)
+    raw = _compare(value, rule.comparison, rule.limit)
+    held_back = [guard.reason for guard in rule.guards if not guard.holds(figures)]
+    if math.isnan(value):
+        reason = f"{rule.figure} could not be computed"
+    elif raw and held_back:
+        reason = f"{rule} ({value:.4g}), held back: {'; '.join(held_back)}"
+    else:
+        reason = f"{rule.figure} is {value:.4g}; the rule fires when {rule}"
+    return Verdict(rule, value, raw, raw and not held_back, reason)
+
+
+def _compare(value: float, comparison: str, limit: float) -> bool:
+    return not math.isnan(value) and _COMPARISONS[comparison](value, limit)
