@@ -58,12 +58,13 @@ class Lake:
             If one of them has never been written.
         """
         wanted = [None] if quarters is None else list(quarters)
-        parts = []
+        parts: list[pd.DataFrame] = []
         for quarter in wanted:
             if not self.has(table, quarter):
                 raise MissingPartitionError(table, str(quarter or WHOLE))
             content = io.BytesIO(self.read_bytes(self._path(table, quarter)))
-            parts.append(pq.read_table(content, columns=columns).to_pandas())
+            frame: pd.DataFrame = pq.read_table(content, columns=columns).to_pandas()
+            parts.append(frame)
         return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
     def has(self, table: str, quarter: Quarter | None = None) -> bool:

@@ -61,9 +61,10 @@ class Table:
 
 
 UNIVERSE = "universe"
+TEXT = pd.StringDtype(na_value=np.nan)  # what pandas 3 calls `str`; pandera's "str" is another
 
-_text = pa.Column("str", nullable=False)
-_optional_text = pa.Column("str", nullable=True)
+_text = pa.Column(TEXT, nullable=False)
+_optional_text = pa.Column(TEXT, nullable=True)
 _day = pa.Column("datetime64[ns]", nullable=False)
 _optional_day = pa.Column("datetime64[ns]", nullable=True)
 _finite = pa.Check(np.isfinite, error="is not finite")
@@ -76,7 +77,7 @@ _count = pa.Column("float64", _not_negative, nullable=True)
 
 
 def _one_of(*values: str, nullable: bool = False) -> pa.Column:
-    return pa.Column("str", pa.Check.isin(values, error=f"is none of {', '.join(values)}"), nullable=nullable)
+    return pa.Column(TEXT, pa.Check.isin(values, error=f"is none of {', '.join(values)}"), nullable=nullable)
 
 
 TABLES: dict[str, Table] = {
@@ -133,7 +134,7 @@ TABLES: dict[str, Table] = {
             "earnings_calendar",
             "earnings",
             "symbol",
-            "expected_on",
+            KNOWABLE,  # a schedule speaks of the future: its own date is the day on which it was published
             ("symbol", "fiscal_period", KNOWABLE),
             {
                 "symbol": _text,
@@ -258,18 +259,15 @@ CACHES: dict[str, tuple[str, ...]] = {}
 for _table in TABLES.values():
     CACHES[_table.cache] = (*CACHES.get(_table.cache, ()), _table.name)
 
-# Rows of these tables speak of the future (a date that is expected), so they may be known before their own date.
-FORWARD_LOOKING = frozenset({"earnings_calendar"})
 ROW_ID = "row_id"
 
 
 def own_date(table: Table, frame: pd.DataFrame) -> pd.Series:
     """Return the day that decides a row's quarter: its own date, else the New York day on which it became known."""
-    dates = frame[table.date]
-    if table.name == UNIVERSE or not dates.isna().any():
-        return dates
+    if table.date != KNOWABLE and not frame[table.date].isna().any():
+        return frame[table.date]
     known_on = frame[KNOWABLE].dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
-    return dates.fillna(known_on)
+    return known_on if table.date == KNOWABLE else frame[table.date].fillna(known_on)
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -8,7 +8,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from earlysignal_core.errors import TableError
-from earlysignal_core.tables import FORWARD_LOOKING, KNOWABLE, ROW_ID, TABLES, UNIVERSE, Table, own_date
+from earlysignal_core.tables import KNOWABLE, ROW_ID, TABLES, UNIVERSE, Table, own_date
 from earlysignal_core.trading_calendar import NEW_YORK
 
 
@@ -52,7 +52,7 @@ def checked(name: str, frame: pd.DataFrame, partition: str | None = None) -> pd.
 def _typed(table: Table, frame: pd.DataFrame, partition: str | None) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for name, column in table.schema.items():
-        values, wanted = frame[name], str(column.dtype)
+        values, wanted = frame[name], str(column.dtype.type)
         if not _fits(values, wanted) and not values.isna().all():
             problem = f"column `{name}` has type {values.dtype} where {wanted} is due"
             row = f"{values.notna().to_numpy().argmax()} ({name}={values.dropna().iloc[0]!r})"
@@ -78,7 +78,7 @@ def _cast(values: pd.Series, wanted: Any) -> pd.Series:
         return pd.Series(pd.NaT if "datetime" in wanted else None, index=values.index, dtype=wanted)
     if wanted == "float64":
         return pd.Series(values.to_numpy(dtype="float64", na_value=np.nan), index=values.index)
-    return values.astype(wanted)
+    return pd.Series(values.astype(wanted))
 
 
 def _refuse_broken_rows(table: Table, frame: pd.DataFrame, partition: str | None) -> None:
@@ -93,7 +93,7 @@ def _refuse_broken_rows(table: Table, frame: pd.DataFrame, partition: str | None
         required = ", ".join(name for name, column in table.schema.items() if not column.nullable)
         remedy = f"correct or drop the row; every row needs {required}"
         raise TableError(table.name, problem, remedy, row, partition) from None
-    if table.name == UNIVERSE or table.name in FORWARD_LOOKING:
+    if table.name == UNIVERSE:
         return
     known_on = frame[KNOWABLE].dt.tz_convert(NEW_YORK).dt.tz_localize(None)
     early = np.flatnonzero(known_on < own_date(table, frame))
@@ -123,9 +123,10 @@ def _refuse_duplicates(table: Table, frame: pd.DataFrame, key: list[str], partit
 def _with_row_id(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows without a natural key get a hash of their content, with an ordinal to tell equal rows apart."""
     ordered = frame.sort_values(list(frame.columns), kind="stable", ignore_index=True)
-    digest = pd.util.hash_pandas_object(ordered, index=False).map("{:016x}".format)
-    ordinal = digest.groupby(digest).cumcount().astype(str)
-    return ordered.assign(**{ROW_ID: (digest + "-" + ordinal).astype("str")})
+    hashes = pd.util.hash_pandas_object(ordered, index=False)
+    digest = pd.Series([f"{value:016x}" for value in hashes], index=ordered.index, dtype="str")
+    ordinal = digest.groupby(digest).cumcount().astype("str")
+    return ordered.assign(**{ROW_ID: digest + "-" + ordinal})
 
 
 def _describe(table: Table, frame: pd.DataFrame, index: int) -> str:

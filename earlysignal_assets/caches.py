@@ -1,0 +1,77 @@
+"""The seven caches and the universe: the source's tables, checked at the door and kept by quarter."""
+
+from functools import partial
+
+import dagster as dg
+
+from earlysignal_assets.describe import OWNER, numbers, schema_of_table, shown
+from earlysignal_assets.partitions import ALL_QUARTERS_IN_ONE_RUN, QUARTERS
+from earlysignal_core.lake import Lake
+from earlysignal_core.quarterly import collect, collect_universe
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.sources import Source
+from earlysignal_core.tables import CACHES, TABLES, UNIVERSE
+
+GROUP = "caches"
+
+_DESCRIPTIONS = {
+    "earnings": "Announcements with the consensus before them and the actual; where the source has them, dated "
+    "snapshots of the consensus and the calendar of announcements as it was known.",
+    "ohlcv": "Daily bars of every company, the benchmark and the sector ETFs; splits and dividends beside them.",
+    "income_statements": "Quarterly statements, known from the filing on and never from the period's end.",
+    "analyst_ratings": "Analysts' grades and price targets, known from the end of the day of publication.",
+    "sec_filings": "Insider trades (Form 4), 8-K and periodic reports, and 13F holdings, known on acceptance.",
+    "options": "Put and call volume and implied volatility by session.",
+    "macro": "Economic series by vintage, known from the release on and never from the reference period.",
+}
+
+
+@dg.asset(name=UNIVERSE, group_name=GROUP, kinds={"parquet"}, owners=[OWNER])
+def universe(lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source]) -> dg.MaterializeResult[None]:
+    """The companies with their sectors, as known today: membership is not point-in-time, so there is survivorship."""
+    companies = collect_universe(source, lake)
+    described = source.description
+    return dg.MaterializeResult(
+        metadata={
+            **numbers({"companies": len(companies), "without a sector": companies["sector"].isna().sum()}),
+            "source": described.name,
+            "tables": ", ".join(described.tables),
+            "assumptions": dg.MetadataValue.md("\n".join(f"* {line}" for line in described.assumptions) or "none"),
+            "sectors": shown(companies["sector"].value_counts(dropna=False).rename_axis("sector").reset_index()),
+            "dagster/column_schema": schema_of_table(UNIVERSE),
+        }
+    )
+
+
+def _collect(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source], *, cache: str
+) -> None:
+    for key in context.partition_keys:
+        tables = collect(source, lake, cache, Quarter.parse(key))
+        rows = {f"rows of {table}" if table != cache else "rows": len(frame) for table, frame in tables.items()}
+        context.add_asset_metadata(numbers(rows), partition_key=key)
+    if not set(CACHES[cache]) & set(source.description.tables):
+        context.log.warning("the source has no table of this cache: the features that need it are inactive")
+
+
+def cache_asset(cache: str) -> dg.AssetsDefinition:
+    """Return the asset of a cache: one run collects any number of quarters."""
+    compute = partial(_collect, cache=cache)
+    tables = CACHES[cache]
+    beside = f"\n\nHolds the tables {', '.join(f'`{table}`' for table in tables)}." if len(tables) > 1 else ""
+    return dg.asset(
+        name=cache,
+        partitions_def=QUARTERS,
+        backfill_policy=ALL_QUARTERS_IN_ONE_RUN,
+        group_name=GROUP,
+        kinds={"parquet"},
+        owners=[OWNER],
+        description=_DESCRIPTIONS[cache] + beside,
+        metadata={
+            "dagster/column_schema": schema_of_table(cache),
+            "key": ", ".join(TABLES[cache].key) or "a hash of the row, with an ordinal",
+        },
+    )(compute)
+
+
+CACHE_ASSETS = [cache_asset(cache) for cache in CACHES if cache != UNIVERSE]

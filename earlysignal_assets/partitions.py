@@ -1,0 +1,36 @@
+"""Quarters as Dagster partitions, and how assets look back over them."""
+
+import math
+
+import dagster as dg
+
+from earlysignal_assets.workspace import WORKSPACE
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.tables import TABLES, Axis
+
+_SPAN = WORKSPACE.source.description.quarters
+
+# The end is fixed by the source: without it the last quarter would be the wall clock's.
+QUARTERS = dg.TimeWindowPartitionsDefinition(
+    cron_schedule="0 0 1 */3 *", fmt="%Y-%m", start=_SPAN[0].key, end=(_SPAN[-1] + 1).key
+)
+ONE_QUARTER_PER_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
+ALL_QUARTERS_IN_ONE_RUN = dg.BackfillPolicy.single_run()
+
+
+def quarters_back(quarters: int, *, including: int = 0) -> dg.TimeWindowPartitionMapping:
+    """Map a quarter to the quarters before it, up to itself (``including=0``), its predecessor (−1) or successor (1)."""
+    return dg.TimeWindowPartitionMapping(
+        start_offset=-min(quarters, len(_SPAN)), end_offset=including, allow_nonexistent_upstream_partitions=True
+    )
+
+
+def look_back_quarters(table: str, steps: int) -> int:
+    """Return how many quarters of a table a look-back of some steps can reach into."""
+    per_quarter = {Axis.SESSION: 60, Axis.FISCAL_QUARTER: 1, Axis.DAY: 90}[TABLES[table].axis]
+    return math.ceil(steps / per_quarter) + 2
+
+
+def quarter_of(context: dg.AssetExecutionContext) -> Quarter:
+    """Return the quarter that a run stands for."""
+    return Quarter.parse(context.partition_key)

@@ -1,0 +1,73 @@
+"""A small web server for the reports in the lake, because a browser opens no `file://` link from the Dagster UI."""
+
+import html
+import mimetypes
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from earlysignal_core.errors import LakeError
+from earlysignal_core.lake import Lake
+
+FOLDER = "reports"
+
+# No part of a path begins with a dot: no way up, no hidden and no unfinished file.
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_HEADERS = {
+    # a report is one self-contained page: it may fetch nothing
+    "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; font-src data:",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+
+
+def application(lake: Lake) -> Starlette:
+    """Return the application that serves the lake's folder ``reports``, and a list of what is in it."""
+
+    def index(_request: Request) -> Response:
+        paths = [path.removeprefix(f"{FOLDER}/") for path in _files(lake, FOLDER)]
+        links = "\n".join(f'<li><a href="/{html.escape(p)}">{html.escape(p)}</a></li>' for p in paths)
+        body = f"<ul>\n{links}\n</ul>" if paths else "<p>None yet: run <code>make demo</code>, or a backfill.</p>"
+        page = f'<!doctype html><html lang="en"><title>Reports</title><h1>Reports</h1>{body}</html>'
+        return HTMLResponse(page, headers=_HEADERS)
+
+    def report(request: Request) -> Response:
+        path: str = request.path_params["path"]
+        missing = PlainTextResponse("There is no such report. See / for those there are.", 404, headers=_HEADERS)
+        if not all(_PART.fullmatch(part) for part in path.split("/")):
+            return missing
+        try:
+            content = lake.read_bytes(f"{FOLDER}/{path}")
+        except (LakeError, IsADirectoryError):
+            return missing
+        kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+        return Response(content, media_type=kind, headers=_HEADERS)
+
+    return Starlette(routes=[Route("/", index), Route("/{path:path}", report)])
+
+
+@contextmanager
+def serving(lake: Lake, listener: socket.socket) -> Iterator[None]:
+    """Serve the reports on a bound socket, in a thread, for as long as the context lasts."""
+    server = uvicorn.Server(uvicorn.Config(application(lake), log_level="warning", timeout_graceful_shutdown=2))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="report server", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(timeout=5)
+
+
+def _files(lake: Lake, folder: str) -> list[str]:
+    below = [path for name in lake.folders(folder) for path in _files(lake, f"{folder}/{name}")]
+    return lake.files(folder) + below

@@ -1,0 +1,153 @@
+"""Running the walk-forward in this process: real Dagster runs on the instance that the UI shows, without its waits."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import monotonic
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from earlysignal_assets.instance import prepare
+from earlysignal_assets.postgres import server
+from earlysignal_assets.run_launcher import fail_lost_runs, process_tags
+from earlysignal_assets.workspace import Workspace
+from earlysignal_core.quarters import Quarter
+
+Progress = Callable[[str, int, int], None]
+# Dagster's own log of each step would bury the progress; the run's page in the UI has all of it.
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+@dataclass
+class Outcome:
+    """How a walk-forward went.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+        By stage.
+    failures : dict of str to str
+        By run, with what went wrong.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def instance_of(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
+    """Start PostgreSQL if need be and open the workspace's Dagster instance for this process and its children."""
+    url = workspace.settings.database_url
+    with server(workspace.home, url.get_secret_value() if url else None) as base_url:
+        os.environ.update(prepare(workspace.home, workspace.name, base_url))
+        with dg.DagsterInstance.get() as instance:
+            fail_lost_runs(instance)
+            yield instance
+
+
+def run_job(
+    instance: dg.DagsterInstance,
+    job: str,
+    outcome: Outcome,
+    *,
+    quarters: Sequence[Quarter] = (),
+    select: Sequence[str] | None = None,
+) -> bool:
+    """Execute a job in this process and record it as a run.
+
+    Parameters
+    ----------
+    instance : DagsterInstance
+    job : str
+        A job of `earlysignal_assets.jobs`.
+    outcome : Outcome
+        Takes up the seconds and what failed.
+    quarters : sequence of Quarter
+        None for assets without partitions; several only for assets that take them in one run.
+    select : sequence of str, optional
+        Only these assets of the job.
+
+    Returns
+    -------
+    bool
+        Whether it succeeded. A failed blocking check is a failure.
+    """
+    from earlysignal_assets.definitions import defs  # loads the source: only commands that run assets pay for it
+
+    tags = {**process_tags(), "earlysignal/started_by": "command"}
+    if len(quarters) > 1:
+        tags |= {
+            ASSET_PARTITION_RANGE_START_TAG: quarters[0].key,
+            ASSET_PARTITION_RANGE_END_TAG: quarters[-1].key,
+        }
+    started = monotonic()
+    result = defs.resolve_job_def(job).execute_in_process(
+        run_config=_QUIET,
+        instance=instance,
+        partition_key=quarters[0].key if len(quarters) == 1 else None,
+        asset_selection=[dg.AssetKey(name) for name in select] if select is not None else None,
+        tags=tags,
+        raise_on_error=False,
+    )
+    outcome.seconds[job] = outcome.seconds.get(job, 0.0) + monotonic() - started
+    if not result.success:
+        what = f"{job} {quarters[0]}" if len(quarters) == 1 else job
+        outcome.failures[what] = _reason(result)
+    return result.success
+
+
+def walk_forward(
+    workspace: Workspace,
+    quarters: Sequence[Quarter],
+    progress: Progress,
+    *,
+    select: Sequence[str] | None = None,
+) -> Outcome:
+    """Run the quarters in time order: the caches of all in one run, then one run each, then the report.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    quarters : sequence of Quarter
+        In time order.
+    progress : function of (what, done, total)
+    select : sequence of str, optional
+        Only these assets.
+    """
+    from earlysignal_assets import jobs
+
+    outcome = Outcome()
+
+    def chosen(job: str) -> list[str]:
+        names = [key.to_user_string() for key in sorted(jobs.assets_of(job))]
+        return [name for name in names if select is None or name in select]
+
+    with instance_of(workspace) as instance:
+        total = len(quarters) + 2
+        progress("caches", 0, total)
+        collected = not chosen("collect") or run_job(
+            instance, "collect", outcome, quarters=quarters, select=chosen("collect")
+        )
+        for done, quarter in enumerate(quarters if collected and chosen("quarter") else [], start=1):
+            progress(str(quarter), done, total)
+            run_job(instance, "quarter", outcome, quarters=[quarter], select=chosen("quarter"))
+        if collected and chosen("report"):
+            progress("report", total - 1, total)
+            run_job(instance, "report", outcome, select=chosen("report"))
+        progress("done", total, total)
+    workspace.remember()
+    return outcome
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    failed = [e for e in result.get_asset_check_evaluations() if not e.passed and e.blocking]
+    if failed:
+        return "; ".join(f"blocking check `{e.check_name}`: {e.description}" for e in failed)
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            cause = error.cause if error and error.cause else error
+            return cause.message.strip() if cause else "a step failed"
+    return "the run failed: see its page in the UI"

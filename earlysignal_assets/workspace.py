@@ -1,0 +1,85 @@
+"""The workspace: everything of one source in one place, its lake, its Dagster storage, its logs."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from earlysignal_core.lake import Lake
+from earlysignal_core.settings import Settings
+from earlysignal_core.sources import Source, open_source
+
+_LAST_SOURCE = "last-source.json"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What the settings name, opened.
+
+    Attributes
+    ----------
+    settings : Settings
+    """
+
+    settings: Settings
+
+    @cached_property
+    def source(self) -> Source:
+        """The source of all tables."""
+        return open_source(self.settings)
+
+    @cached_property
+    def name(self) -> str:
+        """The source's name with a digest of where it comes from, so that two tapes of one name do not mix."""
+        origin = str(self.settings.tape.resolve()) if self.settings.tape else self.settings.synthetic.model_dump_json()
+        return f"{self.source.description.name}-{hashlib.sha256(origin.encode()).hexdigest()[:6]}"
+
+    @property
+    def home(self) -> Path:
+        """The folder that holds all workspaces and the embedded PostgreSQL."""
+        return self.settings.home.absolute()
+
+    @property
+    def root(self) -> Path:
+        """The workspace's own folder."""
+        return self.home / self.name
+
+    @property
+    def lake_url(self) -> str:
+        """Where the lake is."""
+        return f"{self.settings.lake.rstrip('/')}/{self.name}" if self.settings.lake else str(self.root / "lake")
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake."""
+        return Lake(self.lake_url)
+
+    def remember(self) -> None:
+        """Let a later `up` without a source show this one."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        tape = str(self.settings.tape.resolve()) if self.settings.tape else None
+        (self.home / _LAST_SOURCE).write_text(json.dumps({"tape": tape}))
+
+
+def choose_source(tape: Path | None, *, or_the_last: bool = False) -> None:
+    """Make a tape the source of this process and of those that it starts.
+
+    Parameters
+    ----------
+    tape : Path or None
+        None leaves the choice to the environment.
+    or_the_last : bool
+        Where neither names one, take the source of the last `demo` or `backfill`.
+    """
+    if tape is not None:
+        os.environ["EARLYSIGNAL_TAPE"] = str(tape.resolve())
+    elif or_the_last and "EARLYSIGNAL_TAPE" not in os.environ:
+        file = Settings().home / _LAST_SOURCE
+        last = json.loads(file.read_text())["tape"] if file.exists() else None
+        if last is not None:
+            os.environ["EARLYSIGNAL_TAPE"] = last
+
+
+WORKSPACE = Workspace(Settings())

@@ -1,0 +1,289 @@
+"""Figures of one set of forecasts: how well they rank, decide, and mean what they say. Each with an interval."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
+
+from earlysignal_core.evaluation.calibration import (
+    Bin,
+    bins_of,
+    by_bin,
+    calibration_error,
+    chance_error,
+    observed_rates,
+)
+from earlysignal_core.evaluation.glossary import FIGURES
+from earlysignal_core.evaluation.ranking import concordance_within, ranking
+from earlysignal_core.evaluation.resampling import (
+    Figure,
+    FloatArray,
+    IntArray,
+    Number,
+    Record,
+    Resamples,
+    undefined,
+    with_interval,
+)
+
+HALF = 0.5
+# The figures that a model is compared with its baselines by.
+PAIRED = ("auc", "average_precision", "brier")
+# Enough for a smooth line, few enough for a page that holds dozens.
+_CURVE_POINTS = 101
+
+_ONE_CLASS = "one class only"
+_NOTHING_CALLED = "nothing was called a large beat"
+_NO_LARGE_BEAT = "there was no large beat"
+_NO_PROBABILITY = "the scores are not probabilities"
+_WHY_UNDEFINED = {
+    "auc": _ONE_CLASS,
+    "auc_within_company": "no company has both a large beat and another announcement",
+    "average_precision": _ONE_CLASS,
+    "precision": _NOTHING_CALLED,
+    "precision_at_half": _NOTHING_CALLED,
+    "recall": _NO_LARGE_BEAT,
+    "recall_at_half": _NO_LARGE_BEAT,
+    "f1": "there was no large beat, and none was called",
+    "f1_at_half": "there was no large beat, and none was called",
+    "brier": _NO_PROBABILITY,
+    "ece": _NO_PROBABILITY,
+    "ece_of_calibrated": _NO_PROBABILITY,
+    "brier_base_rate": "no base rate was known before",
+    "brier_skill": "needs probabilities, and a base rate that was known before and not perfect",
+}
+_AT_STORED_THRESHOLD = ("accuracy", "precision", "recall", "f1")
+
+
+class Confusion(Record):
+    """Counts of right and wrong answers at one threshold."""
+
+    true_negative: int
+    false_positive: int
+    false_negative: int
+    true_positive: int
+
+
+class Curve(Record):
+    """A curve as two lists of equal length, thinned to a hundred points, and the area under all its points."""
+
+    area: Number
+    x: list[float]
+    y: list[float]
+
+
+class Figures(Record):
+    """All figures of one set of forecasts; `by_name` has the keys of `glossary.FIGURES`."""
+
+    n: int
+    positives: int
+    companies: int
+    by_name: dict[str, Figure]
+    confusion: Confusion | None
+    confusion_at_half: Confusion | None
+    roc: Curve
+    precision_recall: Curve
+    calibration: list[Bin]
+
+    def __getitem__(self, name: str) -> Figure:
+        return self.by_name[name]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures together with their resampled values, from which differences are taken."""
+
+    figures: Figures
+    draws: dict[str, FloatArray]
+
+
+def figures(
+    label: Any, probability: Any, threshold: Any, companies: Any, *, known_base_rate: Any, seed: int = 0
+) -> Figures:
+    """Return every figure of a set of forecasts, with 95 % intervals from resampled companies.
+
+    Parameters
+    ----------
+    label : array-like, shape (n,)
+        1 for a large beat, 0 for none.
+    probability : array-like, shape (n,)
+        Forecasts, none missing. Scores outside [0, 1] are ranked, but have no Brier score and no calibration.
+    threshold : float or array-like, shape (n,), or None
+        From which forecast on a large beat is called (each row has that of the model that made it). None, as for a
+        baseline: the figures at the stored threshold are undefined.
+    companies : array-like of str, shape (n,)
+        Rows of one company are drawn together; share classes carry one name.
+    known_base_rate : float or array-like, shape (n,)
+        Base rate of the training data: the naive forecast that was possible at the time.
+    seed : int
+        Of the resampling.
+    """
+    return measure(label, probability, threshold, known_base_rate, Resamples.draw(companies, seed=seed)).figures
+
+
+def measure(label: Any, probability: Any, threshold: Any, known_base_rate: Any, resamples: Resamples) -> Measured:
+    """Return figures and their resampled values; what shares `resamples` can be compared in pairs."""
+    positive = np.asarray(label, dtype=np.int64)
+    score = np.asarray(probability, dtype=np.float64)
+    known = np.broadcast_to(np.asarray(known_base_rate, dtype=np.float64), score.shape)
+    stored = np.broadcast_to(np.asarray(np.nan if threshold is None else threshold, dtype=np.float64), score.shape)
+    bins = bins_of(score)
+    columns = _columns(positive, score, known, stored, bins, resamples.company)
+    widths = np.cumsum([column.shape[1] for column in columns.values()])[:-1]
+    stacked = np.hstack(list(columns.values()))
+
+    def by_name(sums: FloatArray) -> dict[str, FloatArray]:
+        return dict(zip(columns, np.split(sums, widths, axis=1), strict=True))
+
+    sums, drawn = by_name(stacked.sum(axis=0, keepdims=True)), by_name(resamples.sums(stacked))
+    plain = {name: float(value[0]) for name, value in _figures_of(sums).items()}
+    roc, precision_recall = _roc(positive, score), _precision_recall(positive, score)
+    plain |= {"auc": roc.area, "average_precision": precision_recall.area}
+    draws = _figures_of(drawn) | ranking(positive, score, resamples)._asdict()
+    # Resampling adds noise to every bin, and so to this sum of distances: what it adds is taken off.
+    draws["ece"] = np.maximum(draws["ece"] - draws["ece"].mean() + plain["ece"], 0)
+    units = resamples.companies
+    rows, forecasts, hits = (sums[name][0] for name in ("bin_rows", "bin_forecasts", "bin_hits"))
+    calibration = observed_rates(rows, forecasts, hits, drawn["bin_rows"], drawn["bin_hits"], units)
+    return Measured(
+        Figures(
+            n=len(positive),
+            positives=int(positive.sum()),
+            companies=units,
+            by_name={
+                name: undefined(_why_undefined(name, len(positive), threshold))
+                if np.isnan(plain[name])
+                else with_interval(plain[name], draws[name], units)
+                for name in FIGURES
+            },
+            confusion=_confusion(sums, ""),
+            confusion_at_half=_confusion(sums, "_at_half"),
+            roc=roc,
+            precision_recall=precision_recall,
+            calibration=[] if np.isnan(plain["ece"]) else calibration,
+        ),
+        {name: draws[name] for name in PAIRED},
+    )
+
+
+def paired(model: Measured, other: Measured) -> dict[str, Figure]:
+    """Return what the model has over other forecasts of the same rows, from the same resamples.
+
+    Returns
+    -------
+    dict of Figure
+        Model minus other: AUC and average precision (above 0 is better), Brier score (below 0 is better).
+    """
+    differences = {}
+    for name in PAIRED:
+        mine, theirs = model.figures[name], other.figures[name]
+        differences[name] = (
+            with_interval(mine.value - theirs.value, model.draws[name] - other.draws[name], model.figures.companies)
+            if mine.defined and theirs.defined
+            else undefined(mine.reason or theirs.reason or "")
+        )
+    return differences
+
+
+def _columns(
+    positive: IntArray, score: FloatArray, known: FloatArray, stored: FloatArray, bins: IntArray, company: IntArray
+) -> dict[str, FloatArray]:
+    """Return what is summed over rows, each (n, width); an input that is missing or unfit makes its sum NaN."""
+    outcome = positive.astype(np.float64)
+    probability = np.where((score >= 0) & (score <= 1), score, np.nan)
+    called = np.where(np.isnan(stored), np.nan, score >= stored)
+    called_at_half = (score >= HALF).astype(np.float64)
+    columns = {
+        "n": np.ones(len(score)),
+        "positives": outcome,
+        "called": called,
+        "hits": called * outcome,
+        "called_at_half": called_at_half,
+        "hits_at_half": called_at_half * outcome,
+        "squared": (probability - outcome) ** 2,
+        "squared_base_rate": (known - outcome) ** 2,
+    }
+    return {name: values[:, None] for name, values in columns.items()} | {
+        "pairs": concordance_within(positive, score, company),
+        "bin_rows": by_bin(np.ones(len(score)), bins),
+        "bin_forecasts": by_bin(probability, bins),
+        "bin_hits": by_bin(outcome, bins),
+        "gaps": by_bin(probability - outcome, bins),
+        "variances": by_bin(probability * (1 - probability), bins),
+    }
+
+
+def _figures_of(sums: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """Turn sums, each (resamples, width), into the figures that depend on nothing else, each (resamples,)."""
+    n, positives = sums["n"][:, 0], sums["positives"][:, 0]
+    base_rate = _ratio(positives, n)
+    brier, brier_base_rate = _ratio(sums["squared"][:, 0], n), _ratio(sums["squared_base_rate"][:, 0], n)
+    found = {
+        "base_rate": base_rate,
+        "accuracy_of_never": 1 - base_rate,
+        "auc_within_company": _ratio(sums["pairs"][:, 0], sums["pairs"][:, 1]),
+        "brier": brier,
+        "brier_base_rate": brier_base_rate,
+        "brier_skill": 1 - _ratio(brier, brier_base_rate),
+        "ece": _ratio(calibration_error(sums["gaps"]), n),
+        "ece_of_calibrated": _ratio(chance_error(sums["variances"]), n),
+    }
+    for suffix in ("", "_at_half"):
+        called, hits = sums[f"called{suffix}"][:, 0], sums[f"hits{suffix}"][:, 0]
+        found |= {
+            f"accuracy{suffix}": _ratio(n - positives - called + 2 * hits, n),
+            f"precision{suffix}": _ratio(hits, called),
+            f"recall{suffix}": _ratio(hits, positives),
+            f"f1{suffix}": _ratio(2 * hits, called + positives),
+        }
+    return found
+
+
+def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    undefined_value = np.full_like(numerator, np.nan)
+    return np.divide(numerator, denominator, out=undefined_value, where=denominator != 0)
+
+
+def _why_undefined(name: str, n: int, threshold: Any) -> str:
+    if n == 0:
+        return "no rows"
+    if name in _AT_STORED_THRESHOLD and threshold is None:
+        return "no stored threshold"
+    return _WHY_UNDEFINED[name]
+
+
+def _confusion(sums: dict[str, FloatArray], suffix: str) -> Confusion | None:
+    n, positives, called, hits = (sums[name].item() for name in ("n", "positives", f"called{suffix}", f"hits{suffix}"))
+    if np.isnan(called):
+        return None
+    return Confusion(
+        true_negative=int(n - positives - called + hits),
+        false_positive=int(called - hits),
+        false_negative=int(positives - hits),
+        true_positive=int(hits),
+    )
+
+
+def _roc(positive: IntArray, score: FloatArray) -> Curve:
+    if len(np.unique(positive)) < 2:
+        return _NO_CURVE
+    false_positive_rate, true_positive_rate, _ = roc_curve(positive, score)
+    return _thinned(false_positive_rate, true_positive_rate, auc(false_positive_rate, true_positive_rate))
+
+
+def _precision_recall(positive: IntArray, score: FloatArray) -> Curve:
+    if len(np.unique(positive)) < 2:
+        return _NO_CURVE
+    precision, recall, _ = precision_recall_curve(positive, score)
+    return _thinned(recall[::-1], precision[::-1], average_precision_score(positive, score))
+
+
+def _thinned(x: FloatArray, y: FloatArray, area: float) -> Curve:
+    """Keep points that lie about equally far apart in x, and both ends."""
+    wanted = np.linspace(x[0], x[-1], _CURVE_POINTS)
+    kept = np.unique(np.r_[0, np.searchsorted(x, wanted).clip(max=len(x) - 1), len(x) - 1])
+    return Curve(area=float(area), x=x[kept].round(6).tolist(), y=y[kept].round(6).tolist())
+
+
+_NO_CURVE = Curve(area=np.nan, x=[], y=[])

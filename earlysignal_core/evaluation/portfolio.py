@@ -1,0 +1,204 @@
+"""What the top 10 % would have earned: per event, and as a portfolio held day by day. Net of a stated cost."""
+
+from collections.abc import Collection
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from earlysignal_core.evaluation.resampling import (
+    RESAMPLES,
+    Figure,
+    FloatArray,
+    Record,
+    Resamples,
+    stationary_blocks,
+    undefined,
+    with_interval,
+)
+from earlysignal_core.trading_calendar import position, sessions
+
+SESSIONS_A_YEAR = 252
+# About one holding period, so that a block keeps the days that one position links.
+BLOCK = 5
+WINDOWS = ("7d", "reaction")
+_BASIS_POINT = 1e-4
+# Daily returns that differ by less do so by rounding; a ratio to that would be huge and mean nothing.
+_FLOAT_NOISE = 1e-12
+
+
+class WindowReturn(Record):
+    """Mean excess return over the benchmark per event, in one window (fractions).
+
+    Attributes
+    ----------
+    n, missing : int
+        Selected events with a return, and without one (a missing price, or a false level shift).
+    n_rest : int
+        Judged events that were not selected and have a return.
+    selected, net, rest, edge : Figure
+        Of the selected; the same net of a cost on both sides; of the rest; selected less rest.
+    """
+
+    n: int
+    missing: int
+    n_rest: int
+    selected: Figure
+    net: Figure
+    rest: Figure
+    edge: Figure
+
+
+class Portfolio(Record):
+    """A portfolio of every open reaction window at equal weight, measured daily against the benchmark.
+
+    Attributes
+    ----------
+    events, sessions, invested : int
+        Positions taken, sessions from the first entry to the last exit, and those with at least one position.
+    mean_positions : float
+        Per invested session.
+    cost_bps : float
+        Cost of each trade (in and out), in basis points.
+    figures : dict of Figure
+        annual_excess, sharpe, information_ratio, beta, max_drawdown (see `glossary.RETURNS`).
+    dates, cumulative : list
+        Sessions, and the compounded excess return so far (fraction).
+    """
+
+    events: int
+    sessions: int
+    invested: int
+    mean_positions: float
+    cost_bps: float
+    figures: dict[str, Figure]
+    dates: list[str]
+    cumulative: list[float]
+
+
+def window_return(
+    excess: FloatArray,
+    selected: npt.NDArray[np.bool_],
+    judged: npt.NDArray[np.bool_],
+    resamples: Resamples,
+    *,
+    cost_bps: float,
+) -> WindowReturn:
+    """Return what the selected events earned over the benchmark in one window, beside the rest of the judged ones.
+
+    Parameters
+    ----------
+    excess : ndarray, shape (n,)
+        Return less the benchmark's, NaN where there is none.
+    selected, judged : ndarray of bool, shape (n,)
+    resamples : Resamples
+        Of the companies of the same rows.
+    cost_bps : float
+        Per side; a window has two.
+    """
+    priced = ~np.isnan(excess)
+    taken, left = selected & priced, judged & ~selected & priced
+    value = np.where(priced, excess, 0.0)
+    columns = np.column_stack([value * taken, taken, value * left, left]).astype(np.float64)
+
+    def means(sums: FloatArray) -> FloatArray:
+        of_both = np.full((len(sums), 2), np.nan)
+        np.divide(sums[:, ::2], sums[:, 1::2], out=of_both, where=sums[:, 1::2] > 0)
+        selected_mean, rest_mean = of_both.T
+        return np.column_stack([of_both, selected_mean - 2 * cost_bps * _BASIS_POINT, selected_mean - rest_mean])
+
+    values, draws = means(columns.sum(axis=0, keepdims=True))[0], means(resamples.sums(columns))
+    of_selected, rest, net, edge = (
+        undefined("no event with a return")
+        if np.isnan(value)
+        else with_interval(float(value), draws[:, index], resamples.companies)
+        for index, value in enumerate(values)
+    )
+    return WindowReturn(
+        n=int(taken.sum()),
+        missing=int((selected & ~priced).sum()),
+        n_rest=int(left.sum()),
+        selected=of_selected,
+        net=net,
+        rest=rest,
+        edge=edge,
+    )
+
+
+def calendar_time_portfolio(
+    positions: pd.DataFrame, events: Collection[str], *, cost_bps: float, seed: int = 0, resamples: int = RESAMPLES
+) -> Portfolio:
+    """Return how a portfolio of chosen events did, day by day.
+
+    Parameters
+    ----------
+    positions : DataFrame
+        From `outcomes.outcome_returns`; unchosen events are left out.
+    events : collection of str
+        The chosen ones.
+    cost_bps : float
+        Per side, charged to the position on its first and last session.
+    seed, resamples : int
+        Of the intervals, from days resampled in blocks (mean length five sessions): what moves all positions of one
+        day together is then part of the uncertainty, which resampled companies would miss.
+
+    Notes
+    -----
+    Calendar-time portfolios: Fama, "Market efficiency, long-term returns, and behavioral finance", Journal of
+    Financial Economics 49 (1998). Sharpe, "The Sharpe Ratio", Journal of Portfolio Management 21 (1994).
+    """
+    held = positions[positions["event"].isin(set(events))]
+    day = position(held["session"])
+    first = int(day.min()) if len(day) else 0
+    length = int(day.max()) - first + 1 if len(day) else 0
+    number = np.bincount(day - first, minlength=length)
+    net = held["gross"].to_numpy() - held["sides"].to_numpy() * cost_bps * _BASIS_POINT
+    own, market = (
+        np.bincount(day - first, weights=returns, minlength=length) / np.maximum(number, 1)
+        for returns in (net, held["benchmark"].to_numpy())
+    )
+    series = np.stack([own, market, number > 0])
+    drawn = series[:, stationary_blocks(length, seed=seed, block=BLOCK, resamples=resamples)]
+    values, draws = _figures(series[:, None, :]), _figures(drawn)
+    invested = number[number > 0]
+    return Portfolio(
+        events=held["event"].nunique(),
+        sessions=length,
+        invested=len(invested),
+        mean_positions=float(invested.mean()) if len(invested) else float("nan"),
+        cost_bps=cost_bps,
+        figures={
+            name: undefined("no position" if length == 0 else "too few days, or none differs from another")
+            if np.isnan(value[0])
+            else with_interval(float(value[0]), draws[name], length // BLOCK, unit=f"blocks of {BLOCK} sessions")
+            for name, value in values.items()
+        },
+        dates=sessions()[first : first + length].strftime("%Y-%m-%d").tolist(),
+        cumulative=(np.cumprod(1 + own - market) - 1).round(6).tolist(),
+    )
+
+
+def _figures(series: FloatArray) -> dict[str, FloatArray]:
+    """Return the figures, each (resamples,), of (3, resamples, sessions): own and the benchmark's return, invested."""
+    own, market, invested = series
+    excess = own - market
+    days, positions = excess.shape[-1], invested.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = excess.sum(axis=-1) / days
+        deviation = np.sqrt(((excess - mean[:, None]) ** 2).sum(axis=-1) / (days - 1))
+        own_mean, market_mean = own.sum(axis=-1) / positions, market.sum(axis=-1) / positions
+        own_moved = (own - own_mean[:, None]) * invested
+        market_moved = (market - market_mean[:, None]) * invested
+        beta = (own_moved * market_moved).sum(axis=-1) / (market_moved**2).sum(axis=-1)
+        alpha = own_mean - beta * market_mean
+        residual = np.sqrt(((own_moved - beta[:, None] * market_moved) ** 2).sum(axis=-1) / (positions - 2))
+        level = np.cumprod(1 + excess, axis=-1)
+        peak = np.maximum(np.maximum.accumulate(level, axis=-1), 1)
+        year = np.sqrt(SESSIONS_A_YEAR)
+        return {
+            "annual_excess": mean * SESSIONS_A_YEAR,
+            "sharpe": year * np.where(deviation > _FLOAT_NOISE, mean / deviation, np.nan),
+            "information_ratio": year * np.where(residual > _FLOAT_NOISE, alpha / residual, np.nan),
+            "beta": np.where(np.isfinite(beta), beta, np.nan),
+            "max_drawdown": (level / peak - 1).min(axis=-1, initial=0) if days else np.full(len(level), np.nan),
+        }

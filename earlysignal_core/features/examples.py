@@ -1,0 +1,62 @@
+"""The examples of a quarter: which announcements are predicted, and at which moment."""
+
+import pandas as pd
+
+from earlysignal_core.tables import KNOWABLE
+from earlysignal_core.trading_calendar import as_of
+
+COLUMNS = [
+    "event",
+    "symbol",
+    "fiscal_period",
+    "scheduled_on",
+    "announced_on",
+    "session",
+    "as_of",
+    "sector",
+    "sector_etf",
+]
+
+
+def event_id(frame: pd.DataFrame) -> pd.Series:
+    """Name each announcement: symbol and fiscal period, or its date where no period is known."""
+    period = frame["fiscal_period"].fillna(frame["announced_on"].dt.strftime("%Y-%m-%d"))
+    return frame["symbol"] + ":" + period
+
+
+def examples(earnings: pd.DataFrame, calendar: pd.DataFrame | None, universe: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per announcement that could be predicted seven days ahead.
+
+    Parameters
+    ----------
+    earnings : DataFrame
+        The announcements.
+    calendar : DataFrame or None
+        The dates as they were scheduled, with `available_at`; None where dates are assumed known.
+    universe : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        `COLUMNS`, sorted by `as_of` and symbol. `scheduled_on` is the date that was expected at `as_of`. An
+        announcement of which no schedule seven days ahead was known is left out: nobody would have predicted it.
+    """
+    rows = earnings.assign(event=event_id(earnings))
+    if calendar is None:
+        rows = rows.assign(scheduled_on=rows["announced_on"], as_of=as_of(rows["announced_on"]))
+    else:
+        rows = rows.merge(_first_moments(calendar), on=["symbol", "fiscal_period"], how="inner", validate="m:1")
+        rows = rows[rows["as_of"] < rows[KNOWABLE]]
+    rows = rows.merge(universe[["symbol", "sector", "sector_etf"]], on="symbol", how="left", validate="m:1")
+    return rows.sort_values(["as_of", "symbol", "announced_on"], kind="stable", ignore_index=True)[COLUMNS]
+
+
+def _first_moments(calendar: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each event, the first moment at which its date as then known was seven days ahead."""
+    rows = calendar.sort_values(["symbol", "fiscal_period", KNOWABLE], kind="stable")
+    moment = pd.Series(as_of(rows["expected_on"]), index=rows.index)
+    superseded_at = rows.groupby(["symbol", "fiscal_period"])[KNOWABLE].shift(-1)
+    in_force = (rows[KNOWABLE] <= moment) & ~(superseded_at <= moment)
+    due = rows.assign(as_of=moment, scheduled_on=rows["expected_on"])[in_force]
+    first: pd.DataFrame = due.drop_duplicates(["symbol", "fiscal_period"])
+    return first[["symbol", "fiscal_period", "scheduled_on", "as_of"]]

@@ -1,0 +1,94 @@
+"""One table as the point-in-time view holds it: its rows, when each became known, and its columns as numbers."""
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from earlysignal_core.features.knowledge import NOT_THERE, DatedRows, Known, Moments, Rows, SteppedRows
+from earlysignal_core.tables import KNOWABLE, Axis, Table, fiscal_quarter, own_date
+from earlysignal_core.trading_calendar import position
+
+DAY = 86_400_000_000_000
+"""Nanoseconds."""
+
+Values = npt.NDArray[np.float64]
+
+
+class KnownTable:
+    """Rows of one table, found by who owns them and by when they were known.
+
+    Parameters
+    ----------
+    contract : Table
+    frame : DataFrame
+        The rows, in any order.
+
+    Attributes
+    ----------
+    available : ndarray of int64, shape (rows,)
+        Nanoseconds since the epoch, UTC.
+    days : ndarray of int64, shape (rows,)
+        Each row's own date, in days since the epoch.
+    """
+
+    def __init__(self, contract: Table, frame: pd.DataFrame) -> None:
+        self.contract, self.frame = contract, frame
+        self.available: Moments = _nanoseconds(frame[KNOWABLE])
+        self.days: Rows = _nanoseconds(own_date(contract, frame)) // DAY
+        self.of_an_event = "fiscal_period" in contract.key
+        self._index: Known | None = None
+        self._columns: dict[str, Values] = {}
+
+    def locate(self, owners: pd.Series, moments: Moments, last_steps: Rows, length: int) -> Rows:
+        """Return the last rows that were known, as `knowledge.Known.locate` does."""
+        if self._index is None:
+            self._index = self._indexed()
+        return self._index.locate(owners, moments, last_steps, length)
+
+    def since(self, rows: Rows, oldest_day: Rows) -> Rows:
+        """Return the row numbers with those NOT_THERE whose own date lies before a day, one for each example."""
+        days = np.append(self.days, np.iinfo(np.int64).min)
+        return np.where(days[rows] < oldest_day[:, None], NOT_THERE, rows)
+
+    def numbers(self, column: str) -> Values:
+        """Return a whole column as float64, shape (rows,); days come as days since the epoch."""
+        return self._numbers(column)[:-1]
+
+    def take(self, column: str, rows: Rows) -> Values:
+        """Return a column at some row numbers, in their shape; NaN where there is no row."""
+        return self._numbers(column)[rows]
+
+    def equals(self, column: str, value: str, rows: Rows) -> Values:
+        """Return 1 where a text column has a value, 0 where another or none, NaN where there is no row."""
+        name = f"{column}={value}"
+        if name not in self._columns:
+            same = (self.frame[column] == value).to_numpy(dtype=np.float64, na_value=0.0)
+            self._columns[name] = np.append(same, np.nan)
+        return self._columns[name][rows]
+
+    def _numbers(self, column: str) -> Values:
+        # One NaN at the end: the row number NOT_THERE, -1, picks it.
+        if column not in self._columns:
+            values = self.frame[column]
+            if pd.api.types.is_datetime64_any_dtype(values):
+                days = np.floor_divide(_nanoseconds(values), DAY).astype(np.float64)
+                numbers = np.where(values.isna(), np.nan, days)
+            else:
+                numbers = values.to_numpy(np.float64)
+            self._columns[column] = np.append(numbers, np.nan)
+        return self._columns[column]
+
+    def _indexed(self) -> Known:
+        owners = self.frame[self.contract.owner]
+        if self.of_an_event:
+            owners = owners + ":" + self.frame["fiscal_period"]
+        if self.contract.axis is Axis.SESSION:
+            return SteppedRows(owners, position(self.frame[self.contract.date]), self.available)
+        if self.contract.axis is Axis.FISCAL_QUARTER:
+            quarters = fiscal_quarter(self.frame["fiscal_period"], self.frame[self.contract.date])
+            return SteppedRows(owners, quarters, self.available)
+        return DatedRows(owners, self.days, self.available)
+
+
+def _nanoseconds(values: pd.Series) -> Moments:
+    return values.to_numpy("datetime64[ns]").astype(np.int64)

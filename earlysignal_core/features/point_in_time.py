@@ -1,0 +1,295 @@
+"""The only door from features to tables: arrays of what could be known at each example's `as_of`."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.features.catalogue import Feature, Values, look_back
+from earlysignal_core.features.known_table import DAY, KnownTable
+from earlysignal_core.features.knowledge import NOT_THERE, KnownCounts, Moments, Rows
+from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK, Bars, Splits
+from earlysignal_core.sources.source import SourceDescription
+from earlysignal_core.tables import TABLES, UNIVERSE, Axis, fiscal_quarter
+from earlysignal_core.trading_calendar import position
+
+Column = Callable[[str], Values]
+BENCHMARK = "benchmark"
+LATE_CLOSE_SESSIONS = 5
+DAYS_IN_QUARTER = 92
+LATEST_DAYS = 92
+"""An announcement that became known later than this after its day counts among no season's."""
+
+
+class PointInTime:
+    """Tables as they could be read at each example's `as_of`.
+
+    It hands out arrays, never rows. A row with ``available_at > as_of`` does not exist for that example, nor does one
+    that lies further back than the feature declares; and an example's values are the same bits alone as among ten
+    thousand others.
+
+    Parameters
+    ----------
+    tables : mapping of str to DataFrame
+        The rows of each table, at least as far back as the features look.
+    examples : DataFrame
+        As from `features.examples`; n rows.
+    source : SourceDescription
+    features : mapping of str to Feature
+        Those that will be asked for; they set how far back prices are gathered.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        examples: pd.DataFrame,
+        source: SourceDescription,
+        features: Mapping[str, Feature],
+    ) -> None:
+        self.examples = examples
+        self._source = source
+        self._tables = {name: KnownTable(TABLES[name], rows) for name, rows in tables.items() if name != UNIVERSE}
+        self._sector = tables[UNIVERSE].set_index("symbol")["sector"]
+        self._sessions_back = look_back(features.values()).get("ohlcv", 0)
+        self._moments: Moments = examples["as_of"].to_numpy("datetime64[ns]").astype(np.int64)
+        self._quarter = fiscal_quarter(examples["fiscal_period"], examples["scheduled_on"])
+        self._session = self._last_known_session()
+        self._splits = Splits(tables["corporate_actions"]) if "corporate_actions" in tables else None
+        self._bars: dict[str, tuple[Bars, Rows]] = {}
+        self._values: dict[str, Values] = {}
+        self._computing: list[Feature] = []
+        self._read: dict[str, dict[str, list[Rows]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def value(self, feature: Feature) -> Values:
+        """Return a feature's values, shape (n,), computed once; what is not finite is NaN."""
+        if feature.name not in self._values:
+            self._computing.append(feature)
+            try:
+                values = feature.compute(self)
+            finally:
+                self._computing.pop()
+            if values.shape != (len(self),):
+                raise EarlySignalError(
+                    f"feature `{feature.name}` returns the shape {values.shape} for {len(self)} examples. "
+                    f"Remedy: reduce the last axis, so that one value an example is left."
+                )
+            self._values[feature.name] = np.where(np.isfinite(values), values, np.nan)
+        for table, rows in self._read.get(feature.name, {}).items():
+            self._remember(table, *rows)
+        return self._values[feature.name]
+
+    def rows_read(self, feature: Feature) -> dict[str, pd.DataFrame]:
+        """Return the rows that a feature was made from, by table; kept only where there is a single example."""
+        return {
+            table: self._tables[table].frame.iloc[np.unique(np.concatenate(rows))]
+            for table, rows in self._read.get(feature.name, {}).items()
+        }
+
+    def has(self, table: str) -> bool:
+        """Say whether the source has a table: for features that it only sharpens."""
+        return table in self._source.tables
+
+    @property
+    def as_of_day(self) -> Values:
+        """The day of `as_of`, in days since the epoch, shape (n,)."""
+        return (self._moments // DAY).astype(np.float64)
+
+    @property
+    def scheduled_day(self) -> Values:
+        """The day for which the announcement was scheduled at `as_of`, in days since the epoch, shape (n,)."""
+        return self.examples["scheduled_on"].to_numpy("datetime64[D]").astype(np.float64)
+
+    @property
+    def last_session(self) -> Rows:
+        """`t`: the last session whose close was known, as a position in the trading calendar, shape (n,)."""
+        return self._session
+
+    def sessions_ago(self, days: Values) -> Values:
+        """Return how many sessions before `t` the last session on or before each day lies (negative: after `t`).
+
+        Parameters
+        ----------
+        days : ndarray, shape (n, …)
+            Days since the epoch; NaN stays NaN.
+        """
+        there = np.isfinite(days)
+        found = position(np.where(there, days, 0).astype("datetime64[D]").ravel()).reshape(days.shape)
+        ago = self._session.reshape((-1,) + (1,) * (days.ndim - 1)) - found
+        return np.where(there, ago, np.nan)
+
+    def shares_since(self, days: Values) -> Values:
+        """Return how many shares of `t` one share of each day became, by the splits known at `as_of`.
+
+        Parameters
+        ----------
+        days : ndarray, shape (n, k)
+            Days since the epoch: those on which figures per share were published. Dividing by the result puts them on
+            the share basis of `t`. Ones where the source has no `corporate_actions`.
+        """
+        if self._splits is None:
+            return np.ones(days.shape)
+        since = np.maximum(days, self._oldest_day("corporate_actions")[:, None])
+        return self._splits.shares_by_day(self.examples["symbol"], self._moments, self._session, since)
+
+    def latest(self, table: str, column: str, *, owner: str = "symbol", lag_days: int = 0) -> Values:
+        """Return the last known value of a column, shape (n,): `window` with a length of one."""
+        return self.window(table, column, 1, owner=owner, lag_days=lag_days)[:, 0]
+
+    def window(self, table: str, column: str, length: int, *, owner: str = "symbol", lag_days: int = 0) -> Values:
+        """Return the last known values of a column, oldest first.
+
+        Parameters
+        ----------
+        table, column : str
+            Prices come on the share basis of `t` and, before a false level shift, as NaN. Days come as days since
+            the epoch.
+        length : int
+            Steps of the table's axis: sessions up to `t`, fiscal quarters up to the one before the example's own,
+            else rows.
+        owner : str
+            Whose rows: ``symbol``, ``sector_etf``, ``benchmark``, or a series' name.
+        lag_days : int
+            Look from that many days before `as_of`; only for tables without a regular step.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, length), C-ordered
+            Right-aligned; NaN where nothing was known.
+        """
+        if table == "ohlcv":
+            self._check_look_back(table, length)
+            bars, which = self._bars_of(owner)
+            self._remember(table, bars.rows[:, -length:])
+            return np.take(bars.last(column, length), which, axis=0)
+        return self._tables[table].take(column, self._locate(table, length, owner, lag_days))
+
+    def matches(self, table: str, column: str, value: str, length: int) -> Values:
+        """Return, for the symbol's rows of `window`, 1 where a text column has a value, 0 where not, NaN for no row."""
+        return self._tables[table].equals(column, value, self._locate(table, length, "symbol", 0))
+
+    def counts(self, table: str, hit: Callable[[Column], Values], days: int, *, among: str) -> tuple[Values, Values]:
+        """Count the announcements that became known in the last days.
+
+        Parameters
+        ----------
+        table : str
+        hit : function of columns
+            Element by element: 1 for a hit, 0 for none, NaN for a row that does not count.
+        days : int
+        among : {"all", "others", "others of the sector"}
+            Others are those of other symbols. A row that became known more than a quarter late is none of them.
+
+        Returns
+        -------
+        hits, total : ndarray of float64, shape (n,)
+            Whole numbers; NaN where the example has no sector and is asked for its own.
+        """
+        self._check_look_back(table, -(-days // DAYS_IN_QUARTER))
+        known = self._tables[table]
+        flags = hit(known.numbers)
+        counted = np.isfinite(flags) & (known.available // DAY - known.days <= LATEST_DAYS)
+        group, own_group = self._groups(known.frame["symbol"], by_sector=among == "others of the sector")
+        symbols = pd.Index(known.frame["symbol"].unique())
+        symbol, own_symbol = symbols.get_indexer(known.frame["symbol"]), symbols.get_indexer(self.examples["symbol"])
+        since = self._moments - days * DAY
+        if len(self) == 1:
+            near = counted & (group == own_group) & (known.available <= self._moments) & (known.available > since)
+            self._remember(table, np.flatnonzero(near & ((symbol != own_symbol) | (among == "all"))))
+        hits, total = KnownCounts(np.where(counted, group, NOT_THERE), known.available, flags == 1).between(
+            own_group, since, self._moments
+        )
+        if among != "all":
+            of_own = KnownCounts(np.where(counted & (group >= 0), symbol, NOT_THERE), known.available, flags == 1)
+            own_hits, own_total = of_own.between(own_symbol, since, self._moments)
+            hits, total = hits - own_hits, total - own_total
+        there = own_group >= 0
+        return np.where(there, hits, np.nan), np.where(there, total, np.nan)
+
+    def _groups(self, symbols: pd.Series, *, by_sector: bool) -> tuple[Rows, Rows]:
+        """Return the group number of each row and of each example; NOT_THERE for none."""
+        if not by_sector:
+            return np.zeros(len(symbols), dtype=np.int64), np.zeros(len(self), dtype=np.int64)
+        names = pd.Index(self._sector.dropna().unique())
+        return names.get_indexer(symbols.map(self._sector)), names.get_indexer(self.examples["sector"])
+
+    def _bars_of(self, owner: str) -> tuple[Bars, Rows]:
+        """Return the bars over the deepest look-back and, for each example, which of them are its own."""
+        if owner not in self._bars:
+            owners = self._owners("ohlcv", owner)
+            pairs = pd.DataFrame({"owner": owners.to_numpy(), "moment": self._moments})
+            which = pairs.groupby(["owner", "moment"], sort=False, dropna=False).ngroup().to_numpy()
+            first = np.unique(which, return_index=True)[1]  # examples of one day share the benchmark's bars
+            asked = (owners.iloc[first], self._moments[first], self._session[first])
+            length = self._sessions_back + SHIFT_LOOK_BACK
+            rows = self._tables["ohlcv"].locate(*asked, length)
+            raw = self._splits if self._source.prices == "raw" else None
+            shares = raw.shares_by_session(*asked, length) if raw else None
+            self._bars[owner] = Bars(self._tables["ohlcv"], rows, shares), which
+        return self._bars[owner]
+
+    def _last_known_session(self) -> Rows:
+        """Return `t`: the last session whose close the market (the benchmark's bar) shows as known at `as_of`."""
+        latest = position(self.examples["as_of"].dt.tz_localize(None).dt.normalize())
+        if "ohlcv" not in self._tables:
+            return latest
+        owners = pd.Series(self._source.benchmark, index=self.examples.index)
+        rows = self._tables["ohlcv"].locate(owners, self._moments, latest, LATE_CLOSE_SESSIONS)
+        missing = (np.flip(rows, axis=1) == NOT_THERE).astype(np.int64)
+        behind = np.multiply.accumulate(missing, axis=1).sum(axis=1)
+        return np.where(behind == LATE_CLOSE_SESSIONS, latest, latest - behind)
+
+    def _locate(self, table: str, length: int, owner: str, lag_days: int) -> Rows:
+        self._check_look_back(table, length)
+        steps = self._quarter - 1 if TABLES[table].axis is Axis.FISCAL_QUARTER else self._session
+        known = self._tables[table]
+        rows = known.locate(self._owners(table, owner), self._moments - lag_days * DAY, steps, length)
+        if TABLES[table].axis is not Axis.SESSION:  # older rows may be loaded or not: they must not count
+            rows = known.since(rows, self._oldest_day(table))
+        self._remember(table, rows)
+        return rows
+
+    def _owners(self, table: str, owner: str) -> pd.Series:
+        if self._tables[table].of_an_event:
+            return self.examples["event"]
+        if owner in ("symbol", "sector_etf"):
+            return self.examples[owner]
+        return pd.Series(self._source.benchmark if owner == BENCHMARK else owner, index=self.examples.index)
+
+    def _oldest_day(self, table: str) -> Rows:
+        """Return the first day that the feature being computed may look at, in days since the epoch, shape (n,)."""
+        return self._moments // DAY - days_back(table, self._allowed(table))
+
+    def _allowed(self, table: str) -> int:
+        if not self._computing:
+            raise EarlySignalError("tables are read from within a feature, by `PointInTime.value`: it says how far back.")
+        feature = self._computing[-1]
+        return max(feature.needs.get(table, 0), feature.may_use.get(table, 0))
+
+    def _check_look_back(self, table: str, length: int) -> None:
+        allowed, axis = self._allowed(table), TABLES[table].axis
+        if not allowed or (axis is not Axis.DAY and length > allowed):
+            raise EarlySignalError(
+                f"feature `{self._computing[-1].name}` reads {length} {axis}s of `{table}` but declares {allowed}. "
+                f"Remedy: declare it in `needs`."
+            )
+
+    def _remember(self, table: str, *rows: Rows) -> None:
+        if len(self) == 1:  # only `explain` looks at one example, and only it asks which rows were read
+            for feature in self._computing:
+                read = self._read.setdefault(feature.name, {}).setdefault(table, [])
+                read.extend(each[each != NOT_THERE] for each in rows)
+
+
+def days_back(table: str, steps: int) -> int:
+    """Return how many calendar days a look-back may reach, for a table of fiscal quarters or of days."""
+    # A fiscal quarter may end and be announced almost two calendar quarters after the one before.
+    return (steps + 2) * DAYS_IN_QUARTER if TABLES[table].axis is Axis.FISCAL_QUARTER else steps
+
+
+def features_of(features: Iterable[Feature]) -> dict[str, Feature]:
+    """Return features by name."""
+    return {each.name: each for each in features}

@@ -1,0 +1,1 @@
+"""Models: fitting, calibration, immutable bundles, and the naive baselines that they must beat."""

@@ -1,0 +1,210 @@
+"""A trained model as an immutable bundle of four files, named by a version that is never used twice."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+
+from earlysignal_core.datasets.lineage import to_json
+from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.lake import Lake
+from earlysignal_core.models.calibration import Calibration, FloatArray
+from earlysignal_core.quarters import Quarter
+
+FOLDER, CLAIMS, BY_QUARTER = "models/early-signal", "models/claims", "models/by_quarter"
+MODEL_TEXT, MODEL, NORMALIZER, METADATA = "model.txt", "model.json", "normalizer.json", "metadata.json"
+
+
+class BundleError(EarlySignalError):
+    """A bundle that is missing, unfinished or damaged, or a frame that it cannot score."""
+
+
+@dataclass(frozen=True)
+class NoModelYet:
+    """The outcome of training where there is too little history: no failure."""
+
+    quarter: Quarter
+    reason: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model with all that is needed to use and to judge it.
+
+    Attributes
+    ----------
+    model_text : str
+        LightGBM's own text form.
+    model : dict
+        Algorithm, parameters, features, number of trees, threshold and calibration.
+    normalizer : dict
+        Per feature the mean, standard deviation, missing share and quantiles of the training rows: what live data
+        is checked against.
+    metadata : dict
+        Version, cutoff, hashes of what went in, sizes, figures of the test part and importance; no wall time.
+    """
+
+    model_text: str
+    model: dict[str, Any]
+    normalizer: dict[str, Any]
+    metadata: dict[str, Any]
+
+    @property
+    def version(self) -> str | None:
+        """Like ``v2018.3.0``, or None before it is saved."""
+        version: str | None = self.metadata.get("version")
+        return version
+
+    @property
+    def quarter(self) -> Quarter:
+        """The quarter before which it was trained."""
+        return Quarter.parse(self.metadata["quarter"])
+
+    @property
+    def features(self) -> list[str]:
+        """The columns that it reads, in order."""
+        return list(self.model["features"])
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which it calls a large beat."""
+        return float(self.model["threshold"])
+
+    @cached_property
+    def booster(self) -> lgb.Booster:
+        """The fitted trees."""
+        return lgb.Booster(model_str=self.model_text)
+
+    def predict(self, frame: pd.DataFrame) -> FloatArray:
+        """Return the calibrated probability of a large beat for each row, shape (n,).
+
+        Raises
+        ------
+        BundleError
+            Names the features that the frame lacks.
+        """
+        missing = [name for name in self.features if name not in frame.columns]
+        if missing:
+            raise BundleError(
+                f"model {self.version} reads {len(missing)} feature(s) that the rows lack: {', '.join(missing)}. "
+                f"Remedy: build the rows with the code that trained it, or train again."
+            )
+        if frame.empty:
+            return np.empty(0)
+        scores = np.asarray(self.booster.predict(frame[self.features].to_numpy(dtype="float64")))
+        return Calibration(**self.model["calibration"]).apply(scores)
+
+    def files(self) -> dict[str, bytes]:
+        """Return the content of each file by name, `metadata.json` last; it holds the hashes of the others."""
+        files = {
+            MODEL_TEXT: self.model_text.encode(),
+            MODEL: to_json(self.model),
+            NORMALIZER: to_json(self.normalizer),
+        }
+        return files | {METADATA: to_json(self.metadata | {"files": {n: _sha256(c) for n, c in files.items()}})}
+
+
+def save(lake: Lake, bundle: Bundle) -> Bundle:
+    """Write a bundle under the next free version of its quarter and return it with that version.
+
+    Notes
+    -----
+    The version is claimed by an atomic create-if-absent of a file that holds the hash of the bundle's inputs. A claim
+    with the same hash is this bundle's own, left by an earlier run that may have been killed: its files are written
+    if `metadata.json`, the last of them, is missing. Equal inputs give equal bytes, so it does not matter who wrote.
+    """
+    inputs = str(bundle.metadata["input_sha256"]).encode()
+    revision = 0
+    while lake.claim(_claim(version := _version(bundle.quarter, revision)), inputs) != inputs:
+        revision += 1
+    if not lake.exists(f"{FOLDER}/{version}/{METADATA}"):
+        for name, content in replace(bundle, metadata={"version": version} | bundle.metadata).files().items():
+            lake.write_bytes(f"{FOLDER}/{version}/{name}", content)
+    return load(lake, version)
+
+
+def find(lake: Lake, quarter: Quarter, input_sha256: str) -> Bundle | None:
+    """Return the finished bundle of a quarter that was made from the same inputs, if there is one."""
+    revision = 0
+    while lake.exists(_claim(version := _version(quarter, revision))):
+        if lake.read_bytes(_claim(version)) == input_sha256.encode():
+            return load(lake, version) if lake.exists(f"{FOLDER}/{version}/{METADATA}") else None
+        revision += 1
+    return None
+
+
+def load(lake: Lake, version: str) -> Bundle:
+    """Read a bundle and check every file against its hash.
+
+    Raises
+    ------
+    BundleError
+        If it is not there, not finished, or not as it was written.
+    """
+    if not lake.exists(f"{FOLDER}/{version}/{METADATA}"):
+        raise BundleError(
+            f"there is no finished model {version} in the lake {lake.url}. Finished: "
+            f"{', '.join(versions(lake)) or 'none'}. Remedy: train it (`earlysignal backfill --select models`)."
+        )
+    try:
+        metadata = json.loads(lake.read_bytes(f"{FOLDER}/{version}/{METADATA}"))
+        hashes = metadata.pop("files")
+        names = {name: hashes[name] for name in (MODEL_TEXT, MODEL, NORMALIZER)}
+    except (ValueError, KeyError) as error:
+        raise _damaged(version, METADATA) from error
+    files = {name: lake.read_bytes(f"{FOLDER}/{version}/{name}") for name in names}
+    for name, expected in names.items():
+        if _sha256(files[name]) != expected:
+            raise _damaged(version, name)
+    return Bundle(files[MODEL_TEXT].decode(), json.loads(files[MODEL]), json.loads(files[NORMALIZER]), metadata)
+
+
+def versions(lake: Lake) -> list[str]:
+    """Return every finished version, oldest quarter and revision first."""
+    finished = [name for name in lake.folders(FOLDER) if lake.exists(f"{FOLDER}/{name}/{METADATA}")]
+    return sorted(finished, key=lambda name: [int(part) for part in name.removeprefix("v").split(".")])
+
+
+def record_of_quarter(lake: Lake, quarter: Quarter, outcome: Bundle | NoModelYet) -> None:
+    """Note which bundle is the quarter's model, or why it has none: a quarter may have several revisions."""
+    content = {"no_model_yet": outcome.reason} if isinstance(outcome, NoModelYet) else {"version": outcome.version}
+    lake.write_bytes(f"{BY_QUARTER}/{quarter}.json", to_json(content))
+
+
+def model_of_quarter(lake: Lake, quarter: Quarter) -> Bundle | NoModelYet:
+    """Return what `record_of_quarter` noted.
+
+    Raises
+    ------
+    LakeError
+        If the quarter's model has not been materialised.
+    """
+    content = json.loads(lake.read_bytes(f"{BY_QUARTER}/{quarter}.json"))
+    if "no_model_yet" in content:
+        return NoModelYet(quarter, content["no_model_yet"])
+    return load(lake, content["version"])
+
+
+def _version(quarter: Quarter, revision: int) -> str:
+    return f"v{quarter.year}.{quarter.number}.{revision}"
+
+
+def _claim(version: str) -> str:
+    return f"{CLAIMS}/{version}"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _damaged(version: str, name: str) -> BundleError:
+    return BundleError(
+        f"{FOLDER}/{version}/{name} is not what was written: its content does not fit its hash. "
+        f"Remedy: restore the file from a copy, or delete the folder {version} and train again, which writes the "
+        f"same bytes."
+    )

@@ -1,0 +1,146 @@
+"""Training: the split chooses trees, threshold and calibration; the model that serves is refitted on all rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
+from earlysignal_core.datasets.build import Dataset
+from earlysignal_core.datasets.lineage import code_version, json_digest
+from earlysignal_core.datasets.splits import Part
+from earlysignal_core.lake import Lake
+from earlysignal_core.models import bundle as bundles
+from earlysignal_core.models.boosters import PARAMS, fit, fit_until_validation_worsens
+from earlysignal_core.models.bundle import Bundle, NoModelYet
+from earlysignal_core.models.calibration import FloatArray, best_threshold, choose_calibration
+
+QUANTILES = (0.0, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 1.0)
+
+
+def train(dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoModelYet:
+    """Train a model of a dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    params : mapping, optional
+        LightGBM's parameters.
+
+    Returns
+    -------
+    Bundle or NoModelYet
+        The same dataset and parameters give the same bytes.
+
+    Notes
+    -----
+    A model fitted on the train part alone knows nothing of the newest 30 % of the rows, which costs more than the
+    choices gain; so it only makes the choices (and the figures of the test part), and the refit serves.
+    """
+    if dataset.no_model_yet is not None:
+        return NoModelYet(dataset.quarter, dataset.no_model_yet)
+    chosen, features = dict(params), dataset.features
+    X, y = dataset.frame[features].to_numpy(dtype="float64"), dataset.frame["label"].to_numpy(dtype="float64")
+    part = dataset.frame["part"].to_numpy()
+    train_rows, validation, test = (part == p for p in (Part.TRAIN, Part.VALIDATION, Part.TEST))
+
+    chooser = fit_until_validation_worsens(X[train_rows], y[train_rows], X[validation], y[validation], features, chosen)
+    trees = chooser.best_iteration
+    scores = np.asarray(chooser.predict(X))
+    calibration = choose_calibration(scores[validation], y[validation])
+    probability = calibration.apply(scores)
+    threshold = best_threshold(probability[validation], y[validation])
+
+    booster = fit(X, y, features, trees, chosen)
+    return Bundle(
+        model_text=booster.model_to_string(),
+        model={
+            "algorithm": "lightgbm",
+            "params": chosen,
+            "features": features,
+            "trees": trees,
+            "threshold": threshold,
+            "calibration": vars(calibration),
+        },
+        normalizer=_normalizer(dataset.frame[features]),
+        metadata={
+            "quarter": str(dataset.quarter),
+            "cutoff": dataset.cutoff.isoformat(),
+            "input_sha256": input_digest(dataset, params),
+            "dataset_version": dataset.lineage["dataset_version"],
+            "dataset_sha256": dataset.lineage["content_sha256"],
+            "code_version": code_version(),
+            "lightgbm": lgb.__version__,
+            "rows": len(y),
+            "large_beats": int(y.sum()),
+            "base_rate": float(y.mean()),
+            "parts": {str(p): int((part == p).sum()) for p in Part},
+            "test": _figures(probability[test], y[test], threshold, float(y[train_rows].mean())),
+            "importance": _importance(booster, features),
+            "features_left_out": dataset.lineage["feature_extraction"]["features_left_out"],
+        },
+    )
+
+
+def train_quarter(lake: Lake, dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoModelYet:
+    """Return the quarter's model: the one that the same inputs gave before, else a new one, saved and noted."""
+    outcome: Bundle | NoModelYet | None = None
+    if dataset.no_model_yet is None:
+        outcome = bundles.find(lake, dataset.quarter, input_digest(dataset, params))
+    if outcome is None:
+        trained = train(dataset, params)
+        outcome = bundles.save(lake, trained) if isinstance(trained, Bundle) else trained
+    bundles.record_of_quarter(lake, dataset.quarter, outcome)
+    return outcome
+
+
+def input_digest(dataset: Dataset, params: Mapping[str, Any]) -> str:
+    """Return the hash of all that decides a bundle's bytes."""
+    return json_digest(
+        {
+            "dataset": dataset.lineage["content_sha256"],
+            "features": dataset.features,
+            "features_left_out": dataset.lineage["feature_extraction"]["features_left_out"],
+            "params": dict(params),
+            "code": code_version(),
+            "lightgbm": lgb.__version__,
+        }
+    )
+
+
+def _normalizer(values: pd.DataFrame) -> dict[str, Any]:
+    figures = pd.DataFrame({"mean": values.mean(), "std": values.std(), "missing": values.isna().mean()})
+    quantiles = values.quantile(list(QUANTILES)).set_axis([str(q) for q in QUANTILES])
+    return {
+        name: figures.loc[name].to_dict() | {"quantiles": quantiles[name].to_dict()}
+        for name in map(str, values.columns)
+    }
+
+
+def _figures(probability: FloatArray, label: FloatArray, threshold: float, base_rate: float) -> dict[str, Any]:
+    """Return figures of the model of the train part on the test part, which no choice has seen."""
+    if len(np.unique(label)) < 2:
+        return {"n": len(label), "base_rate": float(label.mean()) if len(label) else None}
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        label, probability >= threshold, average="binary", zero_division=0
+    )
+    return {
+        "n": len(label),
+        "base_rate": float(label.mean()),
+        "auc": float(roc_auc_score(label, probability)),
+        "average_precision": float(average_precision_score(label, probability)),
+        "brier": float(np.mean((probability - label) ** 2)),
+        "brier_of_the_base_rate": float(np.mean((base_rate - label) ** 2)),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+    }
+
+
+def _importance(booster: lgb.Booster, features: list[str]) -> dict[str, float]:
+    """Return each feature's share of the gain of all splits, largest first."""
+    gain = np.asarray(booster.feature_importance("gain"), dtype="float64")
+    order = np.argsort(-gain, kind="stable")
+    return {features[i]: float(gain[i] / gain.sum()) if gain.sum() else 0.0 for i in order}

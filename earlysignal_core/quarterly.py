@@ -1,0 +1,160 @@
+"""One page: each step of a quarter of history as a function of (quarter, lake, settings).
+
+The Dagster assets call these and add only metadata; a notebook or a benchmark calls them without Dagster. What a step
+computes lives in the rooms below; here stands what it reads and what it writes.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from earlysignal_core.audit.earnings import mismatched_sectors
+from earlysignal_core.datasets.build import Dataset, build_dataset
+from earlysignal_core.datasets.labels import build_labels
+from earlysignal_core.datasets.quality import Judgement, judge_quarter
+from earlysignal_core.evaluation.adjustment import split_adjusted
+from earlysignal_core.evaluation.judge import Evaluation, evaluate
+from earlysignal_core.evaluation.outcomes import outcome_returns
+from earlysignal_core.features.table import EVENT_COLUMNS, build_feature_table
+from earlysignal_core.lake import Lake
+from earlysignal_core.models.baselines import baseline_scores
+from earlysignal_core.models.bundle import Bundle, NoModelYet, model_of_quarter
+from earlysignal_core.models.training import train_quarter
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import Settings
+from earlysignal_core.sources import Source, SourceDescription
+from earlysignal_core.tables import CACHES, KNOWABLE, TABLES, UNIVERSE
+from earlysignal_core.trading_calendar import cutoff
+from earlysignal_core.validation import checked
+
+SOURCE = "source.json"
+FEATURES, LABELS = "feature_table", "labels"
+PREDICTIONS, POSITIONS, EVALUATIONS = "predictions", "positions", "evaluation"
+
+
+def collect_universe(source: Source, lake: Lake) -> pd.DataFrame:
+    """Write the companies, and the source's description, by which all later steps know it."""
+    companies = source.universe()
+    lake.write(UNIVERSE, None, companies)
+    lake.write_bytes(SOURCE, source.description.model_dump_json(indent=2).encode())
+    return companies
+
+
+def described(lake: Lake) -> SourceDescription:
+    """Return the description of the source that the lake was filled from."""
+    return SourceDescription.model_validate_json(lake.read_bytes(SOURCE))
+
+
+def collect(source: Source, lake: Lake, cache: str, quarter: Quarter) -> dict[str, pd.DataFrame]:
+    """Write a cache's tables for one quarter; a table that breaks its contract leaves the old partition standing."""
+    tables = {table: source.read(table, quarter) for table in CACHES[cache] if table in source.description.tables}
+    for table, rows in tables.items():
+        lake.write(table, quarter, rows)
+    return tables
+
+
+def make_labels(quarter: Quarter, lake: Lake) -> pd.DataFrame:
+    """Write what became of the announcements of a quarter."""
+    labels = build_labels(lake.read("earnings", [quarter]))
+    lake.write(LABELS, quarter, labels)
+    return labels
+
+
+def make_feature_table(quarter: Quarter, lake: Lake) -> pd.DataFrame:
+    """Write all that could be known of a quarter's announcements seven days before each."""
+    table = build_feature_table(lake, described(lake), quarter)
+    lake.write(FEATURES, quarter, table)
+    return table
+
+
+def judge(quarter: Quarter, lake: Lake, table: pd.DataFrame, earlier: Iterable[pd.DataFrame] = ()) -> Judgement:
+    """Judge a quarter's feature table by the checks, against earlier ones where these are given."""
+    source = described(lake)
+    return judge_quarter(quarter, table, lake.read(LABELS, [quarter]), list(earlier), source)
+
+
+def make_dataset(quarter: Quarter, lake: Lake, settings: Settings) -> Dataset:
+    """Write the examples that were known seven days before a quarter begins."""
+    source = described(lake)
+    before = [q for q in source.quarters if q < quarter]
+    mismatched: set[str] = set()
+    if source.settings.leave_out_mismatched and before:
+        earnings = lake.read("earnings", before)
+        known = earnings[earnings[KNOWABLE] <= cutoff(quarter)]
+        mismatched = mismatched_sectors(known, lake.read(UNIVERSE))
+    dataset = build_dataset(
+        quarter,
+        {q: lake.read(FEATURES, [q]) for q in before},
+        {q: lake.read(LABELS, [q]) for q in before},
+        source,
+        settings,
+        mismatched,
+        {table: {str(q): lake.digest(table, q) for q in before} for table in (FEATURES, LABELS)},
+    )
+    dataset.save(lake)
+    return dataset
+
+
+def make_model(quarter: Quarter, lake: Lake) -> Bundle | NoModelYet:
+    """Train the quarter's model of its dataset; unchanged inputs return the version that stands."""
+    return train_quarter(lake, Dataset.load(lake, quarter))
+
+
+def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluation | NoModelYet:
+    """Judge the quarter's model on the quarter, out of sample; write its predictions and what the prices then did."""
+    source = described(lake)
+    model = model_of_quarter(lake, quarter)
+    table = lake.read(FEATURES, [quarter])
+    if isinstance(model, NoModelYet):
+        outcome: Evaluation | NoModelYet = model
+    elif table.empty:
+        outcome = NoModelYet(quarter, "the quarter has no announcements")
+    elif refusals := judge(quarter, lake, table).refusals:
+        outcome = NoModelYet(quarter, f"the quarter is refused: {'; '.join(refusals)}")
+    else:
+        labels = lake.read(LABELS, [quarter])[["event", "surprise", "label"]]
+        events = table[EVENT_COLUMNS].merge(labels, on="event", how="left", validate="1:1")
+        near = [q for q in Quarter.range(quarter - 1, quarter + 1) if q in source.quarters]
+        outcomes = outcome_returns(events, _prices(lake, source, near), source.benchmark)
+        scores = baseline_scores(Dataset.load(lake, quarter).frame, table)
+        probability = {"probability": model.predict(table), "threshold": model.threshold, "version": model.version}
+        predictions = pd.concat([events.assign(**probability), scores, outcomes.returns], axis=1)
+        year_before = [q for q in evaluated(lake) if quarter - 5 <= q < quarter]
+        earlier = lake.read(PREDICTIONS, year_before) if year_before else None
+        outcome = evaluate(
+            predictions, outcomes.positions, name=str(quarter), earlier=earlier, cost_bps=settings.cost_bps
+        )
+        lake.write(PREDICTIONS, quarter, predictions)
+        lake.write(POSITIONS, quarter, outcomes.positions)
+    content = outcome.to_json() if isinstance(outcome, Evaluation) else json.dumps({"left_out": outcome.reason})
+    lake.write_bytes(f"{EVALUATIONS}/{quarter}.json", content.encode())
+    return outcome
+
+
+def evaluated(lake: Lake) -> list[Quarter]:
+    """Return the quarters whose model could be judged; `left_out` tells of the others."""
+    return [q for q, content in _evaluations(lake).items() if "left_out" not in content]
+
+
+def left_out(lake: Lake) -> dict[Quarter, str]:
+    """Return the quarters that were not judged, each with the reason."""
+    return {q: content["left_out"] for q, content in _evaluations(lake).items() if "left_out" in content}
+
+
+def _evaluations(lake: Lake) -> dict[Quarter, dict[str, Any]]:
+    paths = lake.files(EVALUATIONS)
+    return {Quarter.parse(Path(path).stem): json.loads(lake.read_bytes(path)) for path in paths}
+
+
+def _prices(lake: Lake, source: SourceDescription, quarters: Sequence[Quarter]) -> pd.DataFrame:
+    """Return bars with every split of the stretch worked in."""
+    if "ohlcv" not in source.tables:
+        return checked("ohlcv", pd.DataFrame(columns=TABLES["ohlcv"].column_names))
+    bars = lake.read("ohlcv", quarters)
+    if source.prices == "adjusted" or "corporate_actions" not in source.tables:
+        return bars
+    actions = lake.read("corporate_actions", quarters)
+    return split_adjusted(bars, actions[actions["kind"] == "split"])

@@ -1,0 +1,31 @@
+"""Choosing the source that the settings name."""
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from earlysignal_core.settings import Settings
+from earlysignal_core.sources.source import Source
+from earlysignal_core.sources.tape import DESCRIPTION, TapeSource
+
+
+def open_source(settings: Settings) -> Source:
+    """Return the tape that the settings name, else the synthetic source (generated once, then read like a tape)."""
+    if settings.tape is not None:
+        return TapeSource(settings.tape, settings)
+    return TapeSource(_generated(settings), settings)
+
+
+def _generated(settings: Settings) -> Path:
+    digest = hashlib.sha256(settings.synthetic.model_dump_json().encode()).hexdigest()[:12]
+    folder = settings.home.absolute() / "tapes" / f"synthetic-{digest}"
+    if not (folder / DESCRIPTION).exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        from earlysignal_core.sources.synthetic import generate_tape
+
+        with TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as unfinished:
+            generate_tape(settings.synthetic, Path(unfinished) / folder.name)
+            with suppress(OSError):  # another process was faster: its tape has the same bytes
+                (Path(unfinished) / folder.name).rename(folder)
+    return folder

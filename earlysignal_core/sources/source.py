@@ -1,0 +1,85 @@
+"""What every source answers; the graph does not know which one it has."""
+
+from typing import Literal, Protocol
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import TapeSettings
+from earlysignal_core.tables import CACHES, UNIVERSE
+
+
+class SourceDescription(BaseModel):
+    """What a source holds and what was assumed about it; the lake keeps it beside the data.
+
+    Attributes
+    ----------
+    name : str
+    benchmark : str
+        The symbol that returns are compared with.
+    universe : str
+        ``sp500``, ``extended940`` or a name of the user's.
+    tables : tuple of str
+    first, last : str
+        The quarters that its dates span.
+    since : mapping of str to str
+        The quarter of each table's oldest row; a feature whose look-back reaches further cannot exist yet.
+    prices : {"adjusted", "raw"}
+        Whether later splits are already in the prices; raw ones are adjusted by us with the splits known at `as_of`.
+    provides : tuple of str
+        What features may ask for beyond a table: ``macro:DGS10``, ``ohlcv:etf_volume``.
+    assumptions : tuple of str
+        Repeated in every report.
+    settings : TapeSettings
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    benchmark: str
+    universe: str
+    tables: tuple[str, ...]
+    first: str
+    last: str
+    since: dict[str, str]
+    prices: Literal["adjusted", "raw"]
+    provides: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    settings: TapeSettings
+
+    @property
+    def quarters(self) -> list[Quarter]:
+        """Every quarter of the source, oldest first."""
+        return Quarter.range(Quarter.parse(self.first), Quarter.parse(self.last))
+
+    @property
+    def first_quarters(self) -> dict[str, Quarter]:
+        """The quarter of each table's oldest row."""
+        return {table: Quarter.parse(quarter) for table, quarter in self.since.items()}
+
+    @property
+    def missing_caches(self) -> tuple[str, ...]:
+        """The caches of which the source has no table at all."""
+        return tuple(c for c, tables in CACHES.items() if c != UNIVERSE and not set(tables) & set(self.tables))
+
+
+class Source(Protocol):
+    """A source of tables."""
+
+    @property
+    def description(self) -> SourceDescription:
+        """What it holds."""
+        ...
+
+    def universe(self) -> pd.DataFrame:
+        """Return the companies, checked against their contract."""
+        ...
+
+    def read(self, table: str, quarter: Quarter) -> pd.DataFrame:
+        """Return the rows of a table whose own date falls in a quarter, checked against the table's contract.
+
+        The source's first quarter also holds the rows before it: the past that it arrived with. A table that the
+        source does not have is empty.
+        """
+        ...
