@@ -4,10 +4,10 @@ from functools import partial
 
 import dagster as dg
 
-from earlysignal_assets.describe import OWNER, numbers, schema_of_table, shown
+from earlysignal_assets.describe import OWNER, Materialized, numbers, schema_of_table, shown
 from earlysignal_assets.partitions import ALL_QUARTERS_IN_ONE_RUN, QUARTERS
 from earlysignal_core.lake import Lake
-from earlysignal_core.quarterly import collect, collect_universe
+from earlysignal_core.quarterly import collect, collect_universe, make_audit
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import Source
 from earlysignal_core.tables import CACHES, TABLES, UNIVERSE
@@ -27,7 +27,7 @@ _DESCRIPTIONS = {
 
 
 @dg.asset(name=UNIVERSE, group_name=GROUP, kinds={"parquet"}, owners=[OWNER])
-def universe(lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source]) -> dg.MaterializeResult[None]:
+def universe(lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source]) -> Materialized:
     """The companies with their sectors, as known today: membership is not point-in-time, so there is survivorship."""
     companies = collect_universe(source, lake)
     described = source.description
@@ -75,3 +75,18 @@ def cache_asset(cache: str) -> dg.AssetsDefinition:
 
 
 CACHE_ASSETS = [cache_asset(cache) for cache in CACHES if cache != UNIVERSE]
+
+
+@dg.asset(deps=[*CACHE_ASSETS, universe], group_name=GROUP, kinds={"pandas"}, owners=[OWNER])
+def data_audit(lake: dg.ResourceParam[Lake]) -> Materialized:
+    """What is wrong with the data, found by general rules: kind, symbol, date, evidence, and what was done about it."""
+    findings = make_audit(lake)
+    counts = findings["kind"].value_counts()
+    return dg.MaterializeResult(
+        metadata={
+            **numbers({"findings": len(findings), **{str(kind): n for kind, n in counts.items()}}),
+            "by kind": shown(counts.rename_axis("kind").reset_index()),
+            "false level shifts": shown(findings[findings["kind"] == "level_shift"], 50),
+            "the first of each kind": shown(findings.groupby("kind", sort=False).head(3), 60),
+        }
+    )

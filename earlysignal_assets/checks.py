@@ -21,11 +21,11 @@ def specs(asset: str, checks: Iterable[Check]) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec(str(c), asset=asset, blocking=True, description=_DESCRIPTIONS[c]) for c in checks]
 
 
-def results(asset: str, judgement: Judgement, checks: Iterable[Check]) -> list[dg.AssetCheckResult]:
-    """Return what a judgement says, check by check."""
+def results(asset: str, judgement: Judgement | None, checks: Iterable[Check]) -> list[dg.AssetCheckResult]:
+    """Return what a judgement says, check by check; without one there was nothing to judge."""
     found = []
     for check in checks:
-        lines = judgement.of(check)
+        lines = judgement.of(check) if judgement else []
         fired = [line for line in lines if line.effective]
         critical = any(line.rule.action == Severity.CRITICAL for line in fired)
         found.append(
@@ -34,7 +34,7 @@ def results(asset: str, judgement: Judgement, checks: Iterable[Check]) -> list[d
                 asset_key=asset,
                 passed=not fired,
                 severity=dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN,
-                description="; ".join(dict.fromkeys(line.reason for line in fired or lines)),
+                description="; ".join(dict.fromkeys(line.reason for line in fired or lines)) or "nothing to judge yet",
                 metadata={**numbers({line.rule.figure: line.value for line in lines}), "rules": verdicts(lines)},
             )
         )

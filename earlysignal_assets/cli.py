@@ -1,7 +1,6 @@
 """The `earlysignal` command."""
 
 import json
-import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -71,7 +70,7 @@ def backfill(
 @app.command()
 def train(
     tape: Tape = None,
-    universe: Annotated[str, typer.Option(help="The companies: sp500 or extended940.")] = "sp500",
+    universe: Annotated[str | None, typer.Option(help="The companies, like sp500; must be the source's.")] = None,
     version: Annotated[str, typer.Option(help="`auto` or a name like v1.2.0.")] = "auto",
     quarter: Annotated[str | None, typer.Option(help="Train what served this quarter. [the source's last]")] = None,
     skip_ingest: Annotated[bool, typer.Option(help="Take the caches and features as they are.")] = False,
@@ -157,7 +156,7 @@ def audit(
     tables_shown.print_findings(console, findings)
 
 
-def _workspace(tape: Path | None, *, universe: str = "sp500") -> Workspace:
+def _workspace(tape: Path | None, *, universe: str | None = None) -> Workspace:
     choose_source(tape)
     return Workspace(Settings(universe=universe))
 
@@ -186,14 +185,17 @@ def _progress() -> Iterator[Any]:
 
 
 def _finish(workspace: Workspace, outcome: Any) -> None:
-    from earlysignal_core.quarterly import REPORT, SUMMARY
+    from earlysignal_core.quarterly import FIGURES, REPORT
 
     lake = workspace.lake
-    if lake.exists(SUMMARY):
-        summary = json.loads(lake.read_bytes(SUMMARY))
+    if lake.exists(FIGURES):
+        seconds = {stage: round(spent, 2) for stage, spent in outcome.seconds.items()}
+        summary = {**json.loads(lake.read_bytes(FIGURES)), "seconds": seconds}
+        file = workspace.root / "summary.json"
+        file.write_text(json.dumps(summary, indent=2))
         tables_shown.print_walk_forward(console, summary)
-        console.print(f"Report   {lake.url}/{REPORT}\nSummary  {lake.url}/{SUMMARY}", soft_wrap=True)
-        console.print("Look at it in the Dagster UI: `make up`")
+        console.print(f"Report   {lake.url}/{REPORT}\nSummary  {file}", soft_wrap=True, highlight=False)
+        console.print("The same in the Dagster UI: `make up`")
     _report_failures(outcome)
 
 

@@ -4,11 +4,11 @@ import dagster as dg
 import pandas as pd
 
 from earlysignal_assets.checks import results, specs
-from earlysignal_assets.describe import OWNER, numbers, schema_of, shown
+from earlysignal_assets.describe import OWNER, Materialized, numbers, schema_of, shown
 from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of, quarters_back
 from earlysignal_core.datasets.quality import CHECKS_AGAINST_EARLIER
 from earlysignal_core.lake import Lake
-from earlysignal_core.quarterly import FEATURES, LABELS, make_dataset
+from earlysignal_core.quarterly import FEATURES, LABELS, judge_newest, make_dataset
 from earlysignal_core.settings import Settings
 
 GROUP = "datasets"
@@ -26,13 +26,13 @@ _ALL_EARLIER = quarters_back(1000, including=-1)
     kinds={"pandas", "parquet"},
     owners=[OWNER],
 )
-def dataset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
+def dataset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Materialized:
     """The examples whose features and outcome were known seven days before the quarter begins, split in time.
 
     A quarter that a blocking check refused is left out, and named in the lineage.
     """
     made = make_dataset(quarter_of(context), lake, Settings())
-    frame, record, newest = made.frame, made.lineage, made.newest_judgement
+    frame, record, newest = made.frame, made.lineage, judge_newest(made, lake)
     parts = {f"rows {part}": count for part, count in record["preprocessing"]["split"]["rows"].items()}
     refused = record["quality_metrics"]["refused_quarters"]
     return dg.MaterializeResult(

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
@@ -10,6 +10,11 @@ import pandas as pd
 
 from earlysignal_core.rules import Verdict
 from earlysignal_core.tables import KNOWABLE, TABLES
+
+if TYPE_CHECKING:
+    Materialized = dg.MaterializeResult[None]
+else:  # Dagster takes an annotation with a type parameter for that of several outputs
+    Materialized = dg.MaterializeResult
 
 OWNER = "team:early-signal"
 

@@ -14,6 +14,7 @@ import importlib.util
 import logging
 import os
 import pwd
+import re
 import shlex
 import shutil
 import socket
@@ -35,7 +36,7 @@ _logger = logging.getLogger(__name__)
 DRIVER = "postgresql+psycopg2"  # what dagster-postgres needs; a bare postgresql:// is psycopg 3 in SQLAlchemy 2.1
 _PORT = 5432  # only a part of the socket's name
 _LONGEST_SOCKET = 103  # bytes that every system allows in the name of a Unix socket (Linux 107, macOS 103)
-_START_SECONDS = 60  # recovery after a crash takes a while on a slow disk
+_START_SECONDS = 300  # recovery after a crash takes a while on a slow disk
 _ATTEMPTS = 10  # to start, a second apart, while a killed server's last children hold its memory
 _NOBODY = 2**30  # a process number that no system gives
 
@@ -87,9 +88,14 @@ def is_running(home: Path) -> bool:
 
 
 def _data(home: Path) -> Path:
-    data = home.expanduser().resolve() / "postgres"
-    data.parent.mkdir(parents=True, exist_ok=True)
-    return data
+    folder = home.expanduser().resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PostgresError(
+            f"cannot make the folder {folder}: {error.strerror}. Remedy: choose another by EARLYSIGNAL_HOME."
+        ) from error
+    return folder / "postgres"
 
 
 @contextmanager
@@ -147,7 +153,9 @@ def _start(data: Path) -> None:
     options = (f"-p{_PORT}", "-clisten_addresses=", f"-cunix_socket_directories={sockets}")
     said = ""
     for _ in range(_ATTEMPTS):
-        _disown_stale_pid(data)
+        if _is_alive(data, sockets):
+            _await(data)
+            return
         if log.exists():
             log.replace(data / "log.before")
         command = ("start", "-w", "-t", _START_SECONDS, "-D", data, "-l", log, "-o", shlex.join(options))
@@ -158,7 +166,15 @@ def _start(data: Path) -> None:
         if "still in use" not in said:
             break
         time.sleep(1)
+    _run(account, "pg_ctl", "stop", "-w", "-t", 5, "-m", "immediate", "-D", data)
     raise _failure("start", data, said)
+
+
+def _await(data: Path) -> None:
+    """Wait for a server that somebody else has started, who was killed or is stopping it."""
+    deadline = time.monotonic() + _START_SECONDS
+    while _running(data) is None and (data / "postmaster.pid").exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
 
 
 def _stop(data: Path) -> None:
@@ -173,27 +189,32 @@ def _stop(data: Path) -> None:
     raise _failure("stop", data, (data / "log").read_text(errors="replace"))
 
 
-def _disown_stale_pid(data: Path) -> None:
-    """Note that nobody runs over the data, if the process that the note names is no server any more.
+def _is_alive(data: Path, sockets: Path) -> bool:
+    """Say whether a server, though it does not answer, runs over the data; if not, note that nobody does.
 
     PostgreSQL itself recognises a number that nobody has, but takes any process of its user for a server, and in a
     container without an init process even a dead one. The rest of the note stays: by the shared memory that it names,
     PostgreSQL knows whether children of the killed server are still writing.
     """
     note = data / "postmaster.pid"
-    if not note.exists():
-        return
-    lines = note.read_text().splitlines()
+    lines = note.read_text().splitlines() if note.exists() else []
     if len(lines) < 2 or not lines[0].isdigit():  # killed while it wrote the note: it had not opened the data yet
-        note.unlink()
-        return
-    try:
-        process = psutil.Process(int(lines[0]))
-        serves = process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE and Path(lines[1]) == data
-    except psutil.NoSuchProcess:
-        serves = False
-    if not serves:
+        note.unlink(missing_ok=True)
+    elif _serves(int(lines[0]), data, Path(lines[1])):
+        return True
+    else:
         note.write_text("\n".join([str(_NOBODY), *lines[1:], ""]))
+    for left in sockets.iterdir():
+        left.unlink()
+    return False
+
+
+def _serves(number: int, data: Path, noted: Path) -> bool:
+    try:
+        process = psutil.Process(number)
+        return process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE and noted == data
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _socket_folder(data: Path, account: dict[str, Any]) -> Path:
@@ -286,12 +307,14 @@ def _run(account: dict[str, Any], program: str, *arguments: object) -> subproces
 
 def _failure(action: str, data: Path, said: str) -> PostgresError:
     """Return the error with PostgreSQL's own complaint, and a remedy for those with a known cause."""
-    lines = [line for line in said.splitlines() if any(w in line for w in ("FATAL", "PANIC", "ERROR", "error:"))]
-    complaint = " / ".join(lines or said.splitlines()[-3:]) or "it said nothing"
+    complaints = re.findall(r"(?:FATAL|PANIC|error): +(.*)", said) or said.splitlines()[-3:] or ["it said nothing"]
     remedies = {
         "No space left": f"free some space on the disk of {data}",
-        "incompatible with server": f"move {data} away (another version of PostgreSQL made it)",
+        "incompatible with server": f"move {data} away, since another version of PostgreSQL made it",
+        "not a database cluster": f"move {data} away",
         "ermission denied": f"check the permissions of {data} and of the folders above it",
     }
-    remedy = next((text for cause, text in remedies.items() if cause in complaint), f"read {data / 'log'}")
-    return PostgresError(f"PostgreSQL could not {action} in {data}: {complaint}. Remedy: {remedy}, then try again.")
+    remedy = next((text for cause, text in remedies.items() if cause in said), f"read {data / 'log'}")
+    return PostgresError(
+        f"PostgreSQL could not {action} in {data}: {' / '.join(complaints)}. Remedy: {remedy}, then try again."
+    )

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from earlysignal_assets.checks import results, specs
-from earlysignal_assets.describe import OWNER, numbers, schema_of, shown
+from earlysignal_assets.describe import OWNER, Materialized, numbers, schema_of, shown
 from earlysignal_assets.partitions import (
     ALL_QUARTERS_IN_ONE_RUN,
     ONE_QUARTER_PER_RUN,
@@ -65,7 +65,7 @@ def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> N
     kinds={"pandas", "parquet"},
     owners=[OWNER],
 )
-def feature_table(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
+def feature_table(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Materialized:
     """One row per announcement of the quarter: all that could be known seven days before it."""
     quarter = quarter_of(context)
     table = make_feature_table(quarter, lake)

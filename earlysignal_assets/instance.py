@@ -60,6 +60,7 @@ def prepare(home: Path, source_name: str, base_url: str) -> dict[str, str]:
         ) from error
     database = re.sub(r"[^a-z0-9]", "_", f"dagster_{source_name}".lower())
     return {
+        "EARLYSIGNAL_HOME": str(folder.parents[1]),
         "DAGSTER_HOME": str(folder),
         "EARLYSIGNAL_DAGSTER_URL": ensure_database(base_url, database),
         "DAGSTER_DISABLE_TELEMETRY": "1",

@@ -1,24 +1,27 @@
-"""The two jobs that make up a walk-forward: the caches in one run, then one run a quarter."""
+"""The jobs of a walk-forward: the caches of all quarters in one run, one run a quarter, the report."""
 
 import dagster as dg
 
 from earlysignal_assets import caches, datasets, evaluation, features, models
 
-_COLLECTED = [asset.key for asset in caches.CACHE_ASSETS]
+_ASSETS = {
+    "universe": [caches.universe],
+    "collect": [*caches.CACHE_ASSETS, features.labels],
+    "quarter": [features.feature_table, datasets.dataset, models.models, evaluation.evaluation],
+    "report": [caches.data_audit, evaluation.walk_forward],
+}
+_DESCRIPTIONS = {
+    "universe": "Reads the companies and what the source says of itself.",
+    "collect": "Reads every table of the source into the caches, any number of quarters in one run, and labels them.",
+    "quarter": "One quarter of the walk-forward: features, dataset, model, evaluation. Run quarters in time order.",
+    "report": "Audits the data and judges all quarters together.",
+}
+JOBS = [
+    dg.define_asset_job(name, dg.AssetSelection.assets(*assets), description=_DESCRIPTIONS[name])
+    for name, assets in _ASSETS.items()
+]
 
-collect_job = dg.define_asset_job(
-    "collect",
-    dg.AssetSelection.assets(*_COLLECTED, features.labels),
-    description="Reads every table of the source into the caches, any number of quarters in one run, and labels them.",
-)
-quarter_job = dg.define_asset_job(
-    "quarter",
-    dg.AssetSelection.assets(features.feature_table, datasets.dataset, models.models, evaluation.evaluation),
-    description="One quarter of the walk-forward: features, dataset, model, evaluation. Run quarters in time order.",
-)
-report_job = dg.define_asset_job(
-    "report",
-    dg.AssetSelection.assets(caches.data_audit, evaluation.walk_forward),
-    description="Audits the data and judges all quarters together.",
-)
-JOBS = [collect_job, quarter_job, report_job]
+
+def assets_of(job: str) -> list[str]:
+    """Return the names of a job's assets."""
+    return [asset.key.to_user_string() for asset in _ASSETS[job]]

@@ -4,9 +4,9 @@ import dagster as dg
 import pandas as pd
 
 from earlysignal_assets.datasets import DATASET
-from earlysignal_assets.describe import OWNER, numbers, picture, shown
+from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
 from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of
-from earlysignal_core.evaluation.plots import importance_plot
+from earlysignal_core.evaluation import plots
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import FOLDER, NoModelYet
 from earlysignal_core.quarterly import make_model
@@ -22,7 +22,7 @@ GROUP = "models"
     kinds={"lightgbm", "scikitlearn"},
     owners=[OWNER],
 )
-def models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult[None]:
+def models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Materialized:
     """The model that could have been in service when the quarter began: nothing that it learned from was known later.
 
     The split of the dataset chooses trees, threshold and calibration; the model is then refitted on all rows.
@@ -41,7 +41,7 @@ def models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> d
             "calibration": dg.MetadataValue.json(model.model["calibration"]),
             "parameters": dg.MetadataValue.json(model.model["params"]),
             "importance": shown(importance),
-            "most important features": picture("importance", importance_plot(model.metadata["importance"])),
+            "most important features": picture("importance", plots.importance(model.metadata["importance"])),
             "features left out": dg.MetadataValue.json(model.metadata["features_left_out"]),
         }
     )

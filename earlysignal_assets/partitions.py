@@ -4,10 +4,13 @@ import math
 
 import dagster as dg
 
-from earlysignal_assets.workspace import WORKSPACE
+from earlysignal_assets.workspace import Workspace
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import Settings
 from earlysignal_core.tables import TABLES, Axis
 
+# Opened when the definitions are loaded: by then the command has chosen the source.
+WORKSPACE = Workspace(Settings())
 _SPAN = WORKSPACE.source.description.quarters
 
 # The end is fixed by the source: without it the last quarter would be the wall clock's.
@@ -19,7 +22,7 @@ ALL_QUARTERS_IN_ONE_RUN = dg.BackfillPolicy.single_run()
 
 
 def quarters_back(quarters: int, *, including: int = 0) -> dg.TimeWindowPartitionMapping:
-    """Map a quarter to the quarters before it, up to itself (``including=0``), its predecessor (−1) or successor (1)."""
+    """Map a quarter to the quarters before it, up to itself (``including=0``), its predecessor (−1) or successor."""
     return dg.TimeWindowPartitionMapping(
         start_offset=-min(quarters, len(_SPAN)), end_offset=including, allow_nonexistent_upstream_partitions=True
     )

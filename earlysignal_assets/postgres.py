@@ -108,8 +108,8 @@ def _connect(url: URL) -> Iterator[Connection]:
         connection = psycopg2.connect(_text(url.set(drivername="postgresql")), connect_timeout=10)
     except psycopg2.Error as error:
         raise PostgresError(
-            f"cannot reach PostgreSQL at {redact(_text(url))}: {str(error).strip()}. Remedy: check the address, the "
-            f"user and that the server runs; without EARLYSIGNAL_DATABASE_URL an embedded server is used."
+            f"cannot reach PostgreSQL at {redact(_text(url))}: {' '.join(str(error).split())}. Remedy: check the "
+            f"address, the user and that the server runs; without EARLYSIGNAL_DATABASE_URL an embedded server is used."
         ) from None
     try:
         connection.autocommit = True

@@ -12,7 +12,10 @@ class LakeResource(dg.ConfigurableResource[Lake]):
 
     url: str
 
-    def create_resource(self, context: dg.InitResourceContext) -> Lake:
+    def create_resource(
+        self,
+        context: dg.InitResourceContext,  # noqa: ARG002 - Dagster passes it by name
+    ) -> Lake:
         """Open it."""
         return Lake(self.url)
 
@@ -20,6 +23,9 @@ class LakeResource(dg.ConfigurableResource[Lake]):
 class SourceResource(dg.ConfigurableResource[Source]):
     """The source that the settings name."""
 
-    def create_resource(self, context: dg.InitResourceContext) -> Source:
+    def create_resource(
+        self,
+        context: dg.InitResourceContext,  # noqa: ARG002 - Dagster passes it by name
+    ) -> Source:
         """Open it."""
         return open_source(Settings())

@@ -116,26 +116,24 @@ def walk_forward(
     select : sequence of str, optional
         Only these assets.
     """
-    from earlysignal_assets import jobs
+    from earlysignal_assets.jobs import assets_of
 
     outcome = Outcome()
 
-    def chosen(job: str) -> list[str]:
-        names = [key.to_user_string() for key in sorted(jobs.assets_of(job))]
-        return [name for name in names if select is None or name in select]
+    def run(job: str, quarters: Sequence[Quarter] = ()) -> bool:
+        chosen = [name for name in assets_of(job) if select is None or name in select]
+        return not chosen or run_job(instance, job, outcome, quarters=quarters, select=chosen)
 
     with instance_of(workspace) as instance:
         total = len(quarters) + 2
         progress("caches", 0, total)
-        collected = not chosen("collect") or run_job(
-            instance, "collect", outcome, quarters=quarters, select=chosen("collect")
-        )
-        for done, quarter in enumerate(quarters if collected and chosen("quarter") else [], start=1):
+        collected = run("universe") and run("collect", quarters)
+        for done, quarter in enumerate(quarters if collected else [], start=1):
             progress(str(quarter), done, total)
-            run_job(instance, "quarter", outcome, quarters=[quarter], select=chosen("quarter"))
-        if collected and chosen("report"):
+            run("quarter", [quarter])
+        if collected:
             progress("report", total - 1, total)
-            run_job(instance, "report", outcome, select=chosen("report"))
+            run("report")
         progress("done", total, total)
     workspace.remember()
     return outcome

@@ -80,6 +80,3 @@ def choose_source(tape: Path | None, *, or_the_last: bool = False) -> None:
         last = json.loads(file.read_text())["tape"] if file.exists() else None
         if last is not None:
             os.environ["EARLYSIGNAL_TAPE"] = last
-
-
-WORKSPACE = Workspace(Settings())

@@ -5,22 +5,26 @@ computes lives in the rooms below; here stands what it reads and what it writes.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from earlysignal_core.audit.earnings import mismatched_sectors
+from earlysignal_core.audit.findings import audit
 from earlysignal_core.datasets.build import Dataset, build_dataset
 from earlysignal_core.datasets.labels import build_labels
-from earlysignal_core.datasets.quality import Judgement, judge_quarter
+from earlysignal_core.datasets.quality import REFERENCE_QUARTERS, Judgement, judge_quarter
 from earlysignal_core.evaluation.adjustment import split_adjusted
-from earlysignal_core.evaluation.judge import Evaluation, evaluate
+from earlysignal_core.evaluation.judge import Evaluation, WalkForward, evaluate, walk_forward
 from earlysignal_core.evaluation.outcomes import outcome_returns
-from earlysignal_core.features.table import EVENT_COLUMNS, build_feature_table
+from earlysignal_core.evaluation.report import render
+from earlysignal_core.evaluation.summary import Context, summary, to_json
+from earlysignal_core.features.table import EVENT_COLUMNS, build_feature_table, inactive_features
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.baselines import baseline_scores
+from earlysignal_core.models.boosters import UNTOUCHED_FROM
 from earlysignal_core.models.bundle import Bundle, NoModelYet, model_of_quarter
 from earlysignal_core.models.training import train_quarter
 from earlysignal_core.quarters import Quarter
@@ -33,6 +37,7 @@ from earlysignal_core.validation import checked
 SOURCE = "source.json"
 FEATURES, LABELS = "feature_table", "labels"
 PREDICTIONS, POSITIONS, EVALUATIONS = "predictions", "positions", "evaluation"
+AUDIT, REPORT, FIGURES = "data_audit", "reports/walk-forward.html", "reports/walk-forward.json"
 
 
 def collect_universe(source: Source, lake: Lake) -> pd.DataFrame:
@@ -70,10 +75,21 @@ def make_feature_table(quarter: Quarter, lake: Lake) -> pd.DataFrame:
     return table
 
 
-def judge(quarter: Quarter, lake: Lake, table: pd.DataFrame, earlier: Iterable[pd.DataFrame] = ()) -> Judgement:
-    """Judge a quarter's feature table by the checks, against earlier ones where these are given."""
-    source = described(lake)
-    return judge_quarter(quarter, table, lake.read(LABELS, [quarter]), list(earlier), source)
+def judge(quarter: Quarter, lake: Lake, table: pd.DataFrame) -> Judgement:
+    """Judge a quarter's feature table by itself."""
+    return judge_quarter(quarter, table, lake.read(LABELS, [quarter]), [], described(lake))
+
+
+def judge_newest(dataset: Dataset, lake: Lake) -> Judgement | None:
+    """Judge the newest quarter that a dataset could have held against the accepted ones before it."""
+    quality = dataset.lineage["quality_metrics"]
+    if quality["newest_quarter"] is None:
+        return None
+    newest, refused = Quarter.parse(quality["newest_quarter"]), quality["refused_quarters"]
+    earlier = [q for q in lake.quarters(FEATURES) if q < newest and str(q) not in refused]
+    tables = [lake.read(FEATURES, [q]) for q in earlier[-REFERENCE_QUARTERS:]]
+    table, labels = lake.read(FEATURES, [newest]), lake.read(LABELS, [newest])
+    return judge_quarter(newest, table, labels, tables, described(lake))
 
 
 def make_dataset(quarter: Quarter, lake: Lake, settings: Settings) -> Dataset:
@@ -120,8 +136,9 @@ def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluat
         near = [q for q in Quarter.range(quarter - 1, quarter + 1) if q in source.quarters]
         outcomes = outcome_returns(events, _prices(lake, source, near), source.benchmark)
         scores = baseline_scores(Dataset.load(lake, quarter).frame, table)
-        probability = {"probability": model.predict(table), "threshold": model.threshold, "version": model.version}
-        predictions = pd.concat([events.assign(**probability), scores, outcomes.returns], axis=1)
+        predictions = pd.concat([events, scores, outcomes.returns], axis=1)
+        predictions["probability"] = model.predict(table)
+        predictions["threshold"], predictions["version"] = model.threshold, model.version
         year_before = [q for q in evaluated(lake) if quarter - 5 <= q < quarter]
         earlier = lake.read(PREDICTIONS, year_before) if year_before else None
         outcome = evaluate(
@@ -132,6 +149,55 @@ def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluat
     content = outcome.to_json() if isinstance(outcome, Evaluation) else json.dumps({"left_out": outcome.reason})
     lake.write_bytes(f"{EVALUATIONS}/{quarter}.json", content.encode())
     return outcome
+
+
+def make_audit(lake: Lake) -> pd.DataFrame:
+    """Write the findings of the audit over all that the caches hold."""
+    source = described(lake)
+    tables = {table: lake.read(table, source.quarters) for table in source.tables if table != UNIVERSE}
+    findings = audit({**tables, UNIVERSE: lake.read(UNIVERSE)}, source.benchmark, source.prices)
+    lake.write(AUDIT, None, findings)
+    return findings
+
+
+def audit_source(source: Source) -> pd.DataFrame:
+    """Audit a source without a lake."""
+    described = source.description
+    tables = {
+        table: pd.concat([source.read(table, q) for q in described.quarters], ignore_index=True)
+        for table in described.tables
+        if table != UNIVERSE
+    }
+    return audit({**tables, UNIVERSE: source.universe()}, described.benchmark, described.prices)
+
+
+def make_report(lake: Lake, settings: Settings) -> WalkForward | None:
+    """Judge all quarters together and write the report and its figures; None where no quarter could be judged."""
+    source, quarters = described(lake), evaluated(lake)
+    if not quarters:
+        return None
+    judged = walk_forward(
+        [Evaluation.from_json(lake.read_bytes(f"{EVALUATIONS}/{q}.json")) for q in quarters],
+        lake.read(PREDICTIONS, quarters),
+        lake.read(POSITIONS, quarters),
+        untouched_from=UNTOUCHED_FROM,
+        cost_bps=settings.cost_bps,
+    )
+    models = [model for q in quarters if isinstance(model := model_of_quarter(lake, q), Bundle)]
+    importance = pd.DataFrame([model.metadata["importance"] for model in models]).fillna(0.0).mean()
+    found = lake.read(AUDIT) if lake.has(AUDIT) else pd.DataFrame({"kind": []})
+    context = Context(
+        source=source.name,
+        assumptions=source.assumptions,
+        assume_final_consensus_known=source.settings.assume_final_consensus_known,
+        inactive=inactive_features(source),
+        left_out={str(q): reason for q, reason in left_out(lake).items()},
+        importance={str(name): float(share) for name, share in importance.items()},
+        audit={str(kind): int(n) for kind, n in found["kind"].value_counts().items()},
+    )
+    lake.write_bytes(REPORT, render(judged, context).encode())
+    lake.write_bytes(FIGURES, to_json(summary(judged, context, {})).encode())
+    return judged
 
 
 def evaluated(lake: Lake) -> list[Quarter]:

@@ -37,8 +37,8 @@ class QualityLimits(BaseModel):
     completeness_critical: float = 0.90
     outliers_warning: float = 0.05
     outliers_critical: float = 0.10
-    distribution_warning: float = 0.10
-    distribution_critical: float = 0.50
+    distribution_warning: float = 0.50
+    distribution_critical: float = 0.80
     label_balance_warning: tuple[float, float] = (0.05, 0.50)
     label_balance_critical: tuple[float, float] = (0.03, 0.60)
 
@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     lake: str | None = None
     database_url: SecretStr | None = None
     synthetic: SyntheticSettings = SyntheticSettings()
-    universe: str = "sp500"
+    universe: str | None = None
     window_months: int | None = Field(None, ge=3)
     warmup_quarters: int = Field(10, ge=1)
     embargo_days: int = Field(7, ge=0)

@@ -78,7 +78,8 @@ def _cast(values: pd.Series, wanted: Any) -> pd.Series:
         return pd.Series(pd.NaT if "datetime" in wanted else None, index=values.index, dtype=wanted)
     if wanted == "float64":
         return pd.Series(values.to_numpy(dtype="float64", na_value=np.nan), index=values.index)
-    return pd.Series(values.astype(wanted))
+    cast: pd.Series = values.astype(wanted)
+    return cast
 
 
 def _refuse_broken_rows(table: Table, frame: pd.DataFrame, partition: str | None) -> None:

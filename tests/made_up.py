@@ -37,7 +37,7 @@ def quarter_rows(quarter: Quarter, companies: int = 120, *, seed: int = 0) -> tu
     random = np.random.default_rng([seed, quarter.year, quarter.number])
     symbol = pd.Series([f"C{i:03}" for i in range(companies)], dtype="str")
     habit = np.linspace(-5.5, 0.3, companies)
-    announced = quarter.start + pd.to_timedelta(random.integers(8, 80, companies), "D")
+    announced = quarter.start + pd.to_timedelta(random.integers(8, 90, companies), "D")
     rows = pd.DataFrame(
         {
             "event": symbol + f":{quarter}",
@@ -70,6 +70,6 @@ def history(first: Quarter, last: Quarter, **kwargs) -> tuple[dict, dict]:
     return {q: table for q, (table, _) in made.items()}, {q: labels for q, (_, labels) in made.items()}
 
 
-def dataset(quarter: Quarter = Quarter(2017, 1), *, seed: int = 0, **settings) -> Dataset:
+def dataset(quarter: Quarter, *, seed: int = 0, **settings) -> Dataset:
     tables, labels = history(FIRST, quarter - 1, seed=seed)
     return build_dataset(quarter, tables, labels, source(), Settings(**settings))

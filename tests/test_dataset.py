@@ -67,7 +67,7 @@ def test_every_filter_is_named_with_its_rows():
 def test_a_refused_quarter_stays_out_and_is_named_with_the_reason():
     tables, labels = history(FIRST, Q - 1)
     broken = Q - 4
-    tables[broken].loc[0, "as_of"] += pd.Timedelta(days=30)
+    tables[broken].loc[0, "as_of"] -= pd.Timedelta(days=1)
     made = build(tables, labels)
     assert not made.frame["event"].str.endswith(str(broken)).any()
     assert filters(made)["in a quarter refused by a blocking check"] == 120
@@ -153,9 +153,10 @@ def test_few_rows_and_few_large_beats_make_no_model():
     few = history(FIRST, Q - 1, companies=10)
     assert "large beats known before 2017-Q1, of the 200 with 20" in build(*few).no_model_yet
     tables, labels = history(FIRST, Q - 1)
-    assert "does not hold both outcomes" in build(
-        tables, {q: of.assign(label=float(q < Q - 6)) for q, of in labels.items()}
-    ).no_model_yet
+    early = {q: of.assign(label=float(q < Q - 6)) for q, of in labels.items()}
+    any_balance = source(settings=TapeSettings(quality={"label_balance_critical": (0, 1)}))
+    made = build_dataset(Q, tables, early, any_balance, Settings())
+    assert made.no_model_yet == "the validation part of the examples before 2017-Q1 does not hold both outcomes"
 
 
 def test_a_quarter_before_all_data_gives_an_empty_dataset_that_can_be_stored(tmp_path):

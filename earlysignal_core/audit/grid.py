@@ -1,6 +1,7 @@
 """Daily bars as dense arrays: one row per symbol, one column per exchange session."""
 
 from dataclasses import dataclass, replace
+from typing import SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,10 @@ class BarGrid:
     def traded(self) -> npt.NDArray[np.bool_]:
         """Where there is a bar, shape (n, m)."""
         return ~np.isnan(self.close)
+
+    def where(self, row: SupportsIndex, column: SupportsIndex) -> tuple[str, pd.Timestamp]:
+        """Return the symbol and the session of a cell."""
+        return str(self.symbols[int(row)]), pd.Timestamp(self.sessions[int(column)])
 
     def locate(self, symbol: pd.Series, day: pd.Series) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return the row of each symbol and the column of the last session on or before each day; -1 outside."""

@@ -20,7 +20,7 @@ LOOK_BACK = 60
 SMALLEST = 0.10
 """Log moves below this are not judged: an unseen shift of a few percent is within a week's ordinary trading."""
 
-_RECENT, _WILD = 10, 8.0
+_RECENT, _SETTLED, _WILD = 10, 5, 8.0
 _FEWEST_RETURNS = 10
 _SCALE_FLOOR = 0.005
 _CALM_JUMP, _CALM_JUMP_LARGE, _LARGE = 3.3, 2.3, 0.25
@@ -28,7 +28,7 @@ _JUMP = 4.0
 _ABSENCE = 20
 _LONG_HOLE, _JUMP_OVER_HOLE, _MOVE_OVER_HOLE = 5, 4.0, 0.2
 _JUMP_WITHOUT_VOLUME, _BEYOND_NEWS, _RETURN_WITHOUT_VOLUME = 10.0, 0.8, 0.35
-_UNSEEN_RANGE = 4.0
+_UNSEEN_RANGE, _QUIET_RANGE = 4.0, 3.0
 _SPLITS = np.log([2, 2.5, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50])
 _THREE_FOR_TWO = float(np.log(1.5))
 
@@ -52,7 +52,8 @@ class Moves:
     calm_scale : ndarray
         The same of the whole look-back only, which a series that has just flipped does not inflate.
     turnover : ndarray
-        Volume over its median, in shares or dollars, whichever is less. NaN where there is none.
+        Volume over its median, in shares or dollars, whichever is less (an unadjusted split leaves one of them as it
+        was); over the look-back or over what followed its last jump, whichever is more. NaN where there is none.
     day_range : ndarray
         ln(high / low) over its median; NaN where there is none, infinite where bars are usually mere points, so that
         nothing passes for calm in a series that hardly trades.
@@ -127,10 +128,12 @@ def large_moves(
     high: Grid | None = None,
     low: Grid | None = None,
     volume: Grid | None = None,
+    hindsight: bool = False,
 ) -> Moves:
     """Find every move of at least `SMALLEST` between a bar and the one before it, and measure it by its past.
 
-    Parameters as for `price_breaks`.
+    Parameters as for `price_breaks`. That past is the 60 sessions before the move's own, and no bar before them counts;
+    with hindsight it is the 60 sessions before a hole, and holes may be of any length.
     """
     n, m = close.shape
     missing = np.full((n, m), np.nan)
@@ -138,31 +141,34 @@ def large_moves(
     opening = close if open_ is None else np.where(np.isnan(open_), close, open_)
     volume = missing if volume is None else volume
 
-    before = _previous_bar(close)
+    before = _previous_bar(close, close.shape[1] if hindsight else LOOK_BACK)
     previous = np.where(before >= 0, np.take_along_axis(close, np.maximum(before, 0), axis=1), np.nan)
     returns = np.log(close / previous)
     spread = np.log(high / low)
     symbol, session = np.nonzero(np.abs(returns) >= SMALLEST)
     at = (symbol, session)
 
-    columns = session[:, None] + np.arange(-LOOK_BACK, 0)
+    columns = (before[at] + 1 if hindsight else session)[:, None] + np.arange(-LOOK_BACK, 0)
     rows = np.broadcast_to(symbol[:, None], columns.shape)
 
     def past(grid: Grid) -> Grid:
         return np.where(columns >= 0, grid[rows, np.maximum(columns, 0)], np.nan)
 
-    recent_returns = past(returns)
+    # A return counts only where the bar that it starts from is in the look-back too.
+    whole = past(before.astype(np.float64)) >= columns[:, :1]
+    recent_returns = np.where(whole, past(returns), np.nan)
     hole = session - before[at] - 1
     bars, moved = np.sum(~np.isnan(recent_returns), axis=1), np.sum(np.abs(recent_returns) > 0, axis=1)
     enough = (moved >= _FEWEST_RETURNS) & (2 * moved >= bars)
     calm_scale = np.where(enough, robust_scale(recent_returns) * np.sqrt(1 + hole), np.nan)
     lately = robust_scale(without_jumps(recent_returns[:, -_RECENT:], calm_scale)) * np.sqrt(1 + hole)
-    dollars = volume * close
+    settled = _since_last_jump(recent_returns, calm_scale)
     usual_spread = median(past(spread))
-    turnover = np.fmin(
-        _ratio(volume[at], median(past(volume))),
-        _ratio(dollars[at], median(past(dollars))),
-    )
+
+    def turnover(since: Flags) -> Grid:
+        traded = [to_usual(grid[at], median(np.where(since, past(grid), np.nan))) for grid in (volume, volume * close)]
+        return np.fmin(*traded)
+
     return Moves(
         symbol=symbol,
         session=session,
@@ -171,10 +177,12 @@ def large_moves(
         hole=hole,
         scale=np.fmax(calm_scale, np.where(enough, lately, np.nan)),
         calm_scale=calm_scale,
-        turnover=turnover,
-        day_range=np.where(usual_spread == 0, np.inf, _ratio(spread[at], usual_spread)),
+        turnover=np.fmax(turnover(np.ones_like(settled)), turnover(settled)),
+        day_range=np.where(usual_spread == 0, np.inf, to_usual(spread[at], usual_spread)),
         impossible=_outside(opening[at], high[at], low[at]) | _outside(close[at], high[at], low[at]),
-        returned=_returned(np.log(close[at]), returns[at], recent_returns, past(np.log(previous))),
+        returned=_returned(
+            np.log(close[at]), returns[at], recent_returns, np.where(whole, past(np.log(previous)), np.nan)
+        ),
     )
 
 
@@ -185,13 +193,11 @@ def is_level_shift(moves: Moves) -> Flags:
     with_volume = ~np.isnan(moves.activity)
     calm = (moves.jump >= _JUMP) & (moves.jump >= calm_jump * moves.activity) & ((moves.hole == 0) | (size >= _LARGE))
     overnight = np.sign(moves.size) * moves.gap >= 0.7 * size
-    quiet_return = moves.returned & overnight & (moves.day_range <= 3) & (size >= moves.calm_scale * np.maximum(_JUMP, calm_jump * moves.activity))
-    over_hole = (
-        (moves.hole >= _LONG_HOLE) & (size >= _JUMP_OVER_HOLE * moves.calm_scale) & (size >= _MOVE_OVER_HOLE)
-    )
-    return np.asarray(
-        (with_volume & (calm | quiet_return)) | (~with_volume & _without_volume(moves)) | over_hole | moves.impossible
-    )
+    expected = moves.calm_scale * np.maximum(_JUMP, calm_jump * moves.activity)
+    quiet_return = moves.returned & overnight & (moves.day_range <= _QUIET_RANGE) & (size >= expected)
+    over_hole = (moves.hole >= _LONG_HOLE) & (size >= np.maximum(_JUMP_OVER_HOLE * moves.calm_scale, _MOVE_OVER_HOLE))
+    seen = np.where(with_volume, calm | quiet_return, _without_volume(moves))
+    return np.asarray(seen | over_hole | moves.impossible)
 
 
 def calm_limit(size: Grid) -> Grid:
@@ -202,33 +208,36 @@ def calm_limit(size: Grid) -> Grid:
     return np.where(size < _LARGE, _CALM_JUMP, _CALM_JUMP_LARGE)
 
 
-def from_nearest_split(size: Grid) -> Grid:
-    """Return how far a log move lies from the nearest simple split ratio of two or more."""
-    return np.asarray(np.min(np.abs(size[:, None] - _SPLITS), axis=1, initial=np.inf))
+def at_split_ratio(size: Grid, scale: Grid) -> Flags:
+    """Say whether a log move is that of a simple split, give or take an ordinary day.
+
+    3:2 lies where news still reaches, so less is given there.
+    """
+    from_multiple = np.min(np.abs(size[:, None] - _SPLITS), axis=1, initial=np.inf)
+    return np.asarray((from_multiple <= np.minimum(3 * scale, 0.05)) | (np.abs(size - _THREE_FOR_TWO) <= 1.5 * scale))
 
 
 def _without_volume(moves: Moves) -> Flags:
     """Judge by the close alone: a move out of all proportion that is a split's, or larger than any news."""
     size, scale = np.abs(moves.size), moves.scale
-    at_ratio = (from_nearest_split(size) <= np.minimum(3 * scale, 0.05)) | (np.abs(size - _THREE_FOR_TWO) <= 1.5 * scale)
     back = moves.returned & (size >= _RETURN_WITHOUT_VOLUME)
     out_of_proportion = size >= _JUMP_WITHOUT_VOLUME * scale
-    return np.asarray(out_of_proportion & (at_ratio | back | (size >= _BEYOND_NEWS)))
+    return np.asarray(out_of_proportion & (at_split_ratio(size, scale) | back | (size >= _BEYOND_NEWS)))
 
 
 def _starts(close: Grid) -> Flags:
     """Return the bars that follow an absence, or nothing at all."""
-    before = _previous_bar(close)
+    before = _previous_bar(close, LOOK_BACK)
     return np.asarray(~np.isnan(close) & ((before < 0) | (np.arange(close.shape[1]) - before > _ABSENCE)))
 
 
-def _previous_bar(close: Grid) -> npt.NDArray[np.int64]:
-    """Return, for each cell, the column of the last bar before it; -1 where the look-back holds none."""
+def _previous_bar(close: Grid, reach: int) -> npt.NDArray[np.int64]:
+    """Return, for each cell, the column of the last bar before it; -1 where there is none within reach."""
     session = np.arange(close.shape[1])
     last = np.maximum.accumulate(np.where(np.isnan(close), -1, session), axis=1)
     before = np.full(close.shape, -1, dtype=np.int64)
     before[:, 1:] = last[:, :-1]
-    return np.where(session - before > LOOK_BACK, -1, before)
+    return np.where(session - before > reach, -1, before)
 
 
 def _returned(log_close: Grid, size: Grid, past_returns: Grid, past_previous: Grid) -> Flags:
@@ -253,9 +262,17 @@ def without_jumps(returns: Grid, scale: Grid) -> Grid:
     return np.where(np.abs(returns) > _WILD * scale[:, None], np.nan, returns)
 
 
-def _ratio(value: Grid, usual: Grid) -> Grid:
+def _since_last_jump(returns: Grid, scale: Grid) -> Flags:
+    """Return the sessions after the last jump, whose volumes are on the present basis; all where they are few."""
+    jumped = np.abs(returns) > np.maximum(_WILD * scale, _LARGE)[:, None]
+    since = np.flip(np.cumsum(np.flip(jumped, axis=1), axis=1), axis=1) == 0
+    enough = np.sum(since & ~np.isnan(returns), axis=1) >= _SETTLED
+    return np.asarray(since | ~enough[:, None])
+
+
+def to_usual(value: Grid, usual: Grid) -> Grid:
     """Return value / usual, NaN where there is no usual: a series that mostly does not trade has no activity."""
-    return np.divide(value, usual, out=np.full(value.shape, np.nan), where=usual > 0)
+    return np.asarray(np.divide(value, usual, out=np.full(value.shape, np.nan), where=usual > 0))
 
 
 def median(values: Grid) -> Grid:

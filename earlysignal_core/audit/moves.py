@@ -17,20 +17,23 @@ from earlysignal_core.audit.level_shifts import (
     LOOK_BACK,
     SMALLEST,
     Moves,
+    at_split_ratio,
     calm_limit,
-    from_nearest_split,
-    is_level_shift,
     large_moves,
     median,
+    price_breaks,
     robust_scale,
+    to_usual,
     without_jumps,
 )
 
 Flags = npt.NDArray[np.bool_]
 
 _AFTER = 20
+_LONG_HOLE, _BEYOND_DRIFT, _WORTH_GLUING, _ANOTHER_SIZE = 5, 2.0, 0.18, 3.0
 _FEWEST_NEIGHBOURS = 30
 _WILD_DAY = 1.5
+_LEAST_JUMP = 3.5
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,12 @@ def judged_moves(
         One row per move in order of symbol and date: symbol, date, move (fraction), points, false_shift (points > 0),
         seen_at_once (`price_breaks` flags it too), evidence (words and numbers).
     """
-    moves = large_moves(grid.close, open_=grid.open, high=grid.high, low=grid.low, volume=grid.volume)
+    others = {"open_": grid.open, "high": grid.high, "low": grid.low, "volume": grid.volume}
+    moves = large_moves(grid.close, hindsight=True, **others)
     lines = [
         *_of_the_day(grid, moves),
         _return_to_old_level(grid, moves),
-        _over_a_hole(moves),
+        *_over_a_hole(grid, moves),
         _impossible_bar(moves),
         _announcement(grid, moves, earnings),
         _recorded_action(grid, moves, corporate_actions),
@@ -76,7 +80,7 @@ def judged_moves(
             "move": np.expm1(moves.size),
             "points": points,
             "false_shift": points > 0,
-            "seen_at_once": is_level_shift(moves),
+            "seen_at_once": price_breaks(grid.close, **others)[moves.symbol, moves.session],
             "evidence": [
                 "; ".join([_what(grid, moves, k), *(line.words(k) for line in lines if line.points[k])])
                 for k in range(len(points))
@@ -96,25 +100,28 @@ def _of_the_day(grid: BarGrid, moves: Moves) -> list[_Evidence]:
     wildness = _wildness(grid)[moves.session]
     scale = np.fmax(moves.scale, _scale_after(grid, moves)) * np.maximum(wildness / _WILD_DAY, 1)
     overnight = np.sign(moves.size) * (moves.gap - market)
+    of_one_day = moves.hole < _LONG_HOLE
     unseen = np.isnan(moves.activity)
-    calm = np.log(np.maximum(overnight / scale, 0.01) / (calm_limit(size) * np.minimum(moves.activity, 1e6)))
+    jump = overnight / scale
+    calm = np.log(np.where(jump >= _LEAST_JUMP, jump, 0.01) / (calm_limit(size) * np.minimum(moves.activity, 1e6)))
     quiet = (overnight >= 0.2) & (overnight >= 8 * moves.scale) & (moves.turnover < 2.5) & (wildness < 2)
     loud = np.log(size / (15 * scale))
-    at_split = from_nearest_split(size) <= np.minimum(3 * moves.scale, 0.05)
-    by_close = 2 * np.clip(loud, -2, 1) + np.where(at_split, 1.5, -1) + 1.0 * (size >= 0.8) - 2.0 * (size < 0.4)
+    at_split = at_split_ratio(size, moves.scale)
+    by_close = 2 * np.clip(loud, -2, 1) + np.where(at_split, 1.5, -1) + 1.0 * (size >= 0.8)
+    by_close -= np.where(~at_split & (size < 0.4), 2.0, 0.0)
     return [
-        _Evidence(np.where(np.isnan(moves.scale), -1.5, 0), lambda k: "little or no trading before"),
+        _Evidence(np.where(np.isnan(moves.scale), -1.5, 0), lambda _: "little or no trading before"),
         _Evidence(
-            np.where(unseen, 0, 2 * np.clip(np.nan_to_num(calm, nan=-0.5, neginf=-2), -2, 2)),
+            np.where(unseen | ~of_one_day, 0, 2 * np.clip(np.nan_to_num(calm, nan=-0.5, neginf=-2), -2, 2)),
             lambda k: (
-                f"{overnight[k] / scale[k]:.1f} daily standard deviations overnight beyond the market's "
+                f"{jump[k]:.1f} daily standard deviations overnight beyond the market's "
                 f"{market[k]:+.1%}, on {moves.turnover[k]:.2g} × the usual volume and "
                 f"{moves.day_range[k]:.2g} × the usual range"
             ),
         ),
-        _Evidence(np.where(quiet, 2.5, 0), lambda k: "hardly anyone traded on so large a move"),
+        _Evidence(np.where(quiet & of_one_day, 2.5, 0), lambda _: "hardly anyone traded on so large a move"),
         _Evidence(
-            np.where(unseen, np.nan_to_num(by_close, nan=-1), 0),
+            np.where(unseen & of_one_day, np.nan_to_num(by_close, nan=-1), 0),
             lambda k: (
                 f"no volume to judge by; {size[k] / scale[k]:.1f} daily standard deviations, "
                 f"{'at' if at_split[k] else 'not at'} a simple split ratio"
@@ -132,20 +139,32 @@ def _return_to_old_level(grid: BarGrid, moves: Moves) -> _Evidence:
     near = np.abs(level - old_level[:, None]) <= 0.25 * np.abs(moves.size)[:, None]
     back = (opposite & near).any(axis=1)
     return _Evidence(
-        np.where(back | moves.returned, 1.0, 0.0),
+        np.where(back | moves.returned, 0.5, 0.0),
         lambda k: "an opposite jump restores the old level" if back[k] else "it undoes an opposite jump before it",
     )
 
 
-def _over_a_hole(moves: Moves) -> _Evidence:
-    size = np.abs(moves.size)
-    glued = (moves.hole >= 5) & (size >= np.fmax(0.2, 4 * moves.calm_scale))
-    return _Evidence(np.where(glued, 3.0, 0.0), lambda k: f"after {moves.hole[k]} sessions without a bar")
+def _over_a_hole(grid: BarGrid, moves: Moves) -> list[_Evidence]:
+    """Weigh a move over a hole against what the price may have drifted meanwhile, and who trades after it."""
+    size, over = np.abs(moves.size), moves.hole >= _LONG_HOLE
+    drift = size / moves.calm_scale
+    dollars = grid.volume * grid.close
+    since = median(_window(dollars, moves, 0, _AFTER + 1))
+    trade = to_usual(since, median(_window(dollars, moves, -LOOK_BACK, 0, before_hole=True)))
+    another = np.maximum(trade, 1 / np.maximum(trade, 1e-9)) >= _ANOTHER_SIZE
+    glued = np.where((drift >= _BEYOND_DRIFT) & (size >= _WORTH_GLUING), 2.0, -1.0)
+    return [
+        _Evidence(
+            np.where(over, glued, 0),
+            lambda k: f"after {moves.hole[k]} sessions without a bar, {drift[k]:.1f} times what such a time moves it",
+        ),
+        _Evidence(np.where(over & another, 1.5, 0), lambda k: f"{trade[k]:.2g} times the money changes hands since"),
+    ]
 
 
 def _impossible_bar(moves: Moves) -> _Evidence:
     return _Evidence(
-        np.where(moves.impossible, 4.0, 0.0), lambda k: "the bar mixes two levels: open or close outside its range"
+        np.where(moves.impossible, 4.0, 0.0), lambda _: "the bar mixes two levels: open or close outside its range"
     )
 
 
@@ -155,11 +174,11 @@ def _announcement(grid: BarGrid, moves: Moves, earnings: pd.DataFrame | None) ->
     if earnings is not None:
         rows, columns = grid.locate(earnings["symbol"], earnings["announced_on"])
         for delay, session in ((0, "amc"), (1, "bmo")):
-            inside = (rows >= 0) & (columns >= 0) & (columns + delay < reacts.shape[1])
+            inside = (rows >= 0) & (columns >= 0) & (columns + delay < len(grid.sessions))
             inside &= earnings["session"].ne(session).to_numpy(dtype=bool, na_value=True)
-            reacts[rows[inside], columns[inside] + delay] = True
+            reacts[rows[inside], (columns + delay)[inside]] = True
     return _Evidence(
-        np.where(reacts[moves.symbol, moves.session], -1.0, 0.0), lambda k: "earnings had just been announced"
+        np.where(reacts[moves.symbol, moves.session], -1.0, 0.0), lambda _: "earnings had just been announced"
     )
 
 
@@ -196,9 +215,13 @@ def _log_returns(grid: BarGrid) -> Values:
     return np.diff(close, axis=1, prepend=np.nan)
 
 
-def _window(values: Values, moves: Moves, first: int, beyond: int) -> Values:
-    """Return the values of sessions `first` to `beyond - 1` counted from each move; NaN outside the grid."""
-    columns = moves.session[:, None] + np.arange(first, beyond)
+def _window(values: Values, moves: Moves, first: int, beyond: int, *, before_hole: bool = False) -> Values:
+    """Return the values of sessions `first` to `beyond - 1` counted from each move; NaN outside the grid.
+
+    With `before_hole` they are counted from the session after the last bar before.
+    """
+    start = moves.session - moves.hole if before_hole else moves.session
+    columns = start[:, None] + np.arange(first, beyond)
     inside = (columns >= 0) & (columns < values.shape[1])
     return np.where(inside, values[moves.symbol[:, None], np.clip(columns, 0, values.shape[1] - 1)], np.nan)
 
@@ -225,4 +248,4 @@ def _wildness(grid: BarGrid) -> Values:
     spread = 1.4826 * median(np.abs(returns - median(returns)[:, None]))
     spread[np.sum(~np.isnan(returns), axis=1) < _FEWEST_NEIGHBOURS] = np.nan
     usual = pd.Series(spread).shift(1).rolling(LOOK_BACK, min_periods=5).median().to_numpy()
-    return np.nan_to_num(spread / usual, nan=1.0)
+    return np.asarray(np.nan_to_num(spread / usual, nan=1.0))

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from earlysignal_core.datasets.comparison import FloatArray, compare
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.features.table import active_features
 from earlysignal_core.quarters import Quarter
@@ -19,18 +19,9 @@ from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import KNOWABLE, TABLES, Axis
 from earlysignal_core.trading_calendar import as_of
 
-FloatArray = npt.NDArray[np.float64]
-
 # Quarters that a quarter is compared with: two years hold every season twice.
 REFERENCE_QUARTERS = 8
 STEPS_PER_QUARTER = {Axis.SESSION: 63, Axis.FISCAL_QUARTER: 1, Axis.DAY: 91}
-# The range from the 1st to the 99th percentile is widened by this many times its width at both ends before a value
-# counts as an outlier. On the long tape the worst feature of the worst quarter then has 0.5 % outliers, and a column
-# in the wrong unit (times or divided by 100) has more than 10 %: docs/datasets.md.
-STRETCH = 3.0
-# A feature drifts when D exceeds the strategy's 0.15, or more where few rows make D large by chance (about 1 % over
-# 64 features; Kolmogorov–Smirnov, two samples).
-MIN_DISTANCE, CHANCE_DISTANCE = 0.15, 2.15
 
 
 class Severity(StrEnum):
@@ -131,49 +122,16 @@ def judge_quarter(
     Notes
     -----
     A feature whose look-back reaches before the source's first quarter cannot exist yet and is not missing. A feature
-    that all companies share on a day (interest rates, the calendar) is a handful of independent values, all of them
-    new when the world moves: its outliers and its shift are shown and not counted.
+    that all companies share on a day (the calendar, interest rates and what is made with them) is a handful of
+    independent values, all of them new when the world moves: its outliers and its shift are shown and not counted.
     """
-    active = list(active_features(source).values())
-    names = [feature.name for feature in active]
-    mature = np.array([_is_mature(feature, quarter, source.first_quarters) for feature in active], dtype=bool)
-    counted = np.array([not feature.of_the_day for feature in active], dtype=bool)
-    reference = list(earlier)[-REFERENCE_QUARTERS:]
-
-    values = _sorted(table[names].to_numpy(dtype="float64"))
-    before = _sorted(np.concatenate([t[names].to_numpy(dtype="float64") for t in reference])) if reference else None
-    present = np.isfinite(values).mean(axis=0) if len(table) else np.full(len(names), np.nan)
-    outliers, distance, limit = compare(values, before) if before is not None else np.full((3, len(names)), np.nan)
-    comparable = counted & np.isfinite(distance)
-
-    known = labels["label"].dropna()
-    figures = {
-        "rows": float(len(table)),
-        "labelled_rows": float(len(known)),
-        "earlier_quarters": float(len(reference)),
-        "completeness": _mean(present[mature]),
-        "share_of_large_beats": _mean(known.to_numpy()),
-        "worst_outlier_share": float(outliers[comparable].max()) if comparable.any() else np.nan,
-        "share_of_shifted_features": _mean((distance > limit)[comparable]),
-        **_temporal_figures(quarter, table, labels),
-    }
-    shown = pd.DataFrame(
-        {
-            "feature": names,
-            "counted": counted,
-            "present": present,
-            "outliers": outliers,
-            "distance": distance,
-            "limit": limit,
-        }
-    )
-    return Judgement([evaluate(rule, figures) for rule in rule_table(source.settings.quality)], shown, figures)
+    features = active_features(source)
+    before = [_values(rows, list(features)) for rows in list(earlier)[-REFERENCE_QUARTERS:]]
+    return _judge(quarter, table, labels, _values(table, list(features)), before, features, source)
 
 
 def judge_history(
-    tables: Mapping[Quarter, pd.DataFrame],
-    labels: Mapping[Quarter, pd.DataFrame],
-    source: SourceDescription,
+    tables: Mapping[Quarter, pd.DataFrame], labels: Mapping[Quarter, pd.DataFrame], source: SourceDescription
 ) -> dict[Quarter, Judgement]:
     """Judge quarter after quarter, each against the accepted ones before it.
 
@@ -183,61 +141,55 @@ def judge_history(
         Oldest first; quarters with announcements only.
     source : SourceDescription
     """
-    accepted, judged = list[pd.DataFrame](), dict[Quarter, Judgement]()
+    features, accepted, judged = active_features(source), list[FloatArray](), dict[Quarter, Judgement]()
     for quarter, table in tables.items():
-        judged[quarter] = judge_quarter(quarter, table, labels[quarter], accepted, source)
+        values = _values(table, list(features))
+        reference = accepted[-REFERENCE_QUARTERS:]
+        judged[quarter] = _judge(quarter, table, labels[quarter], values, reference, features, source)
         if not judged[quarter].refusals:
-            accepted.append(table)
+            accepted.append(values)
     return judged
 
 
-def compare(values: FloatArray, before: FloatArray) -> FloatArray:
-    """Compare the columns of two samples.
+def _judge(
+    quarter: Quarter,
+    table: pd.DataFrame,
+    labels: pd.DataFrame,
+    values: FloatArray,
+    before: list[FloatArray],
+    features: Mapping[str, Feature],
+    source: SourceDescription,
+) -> Judgement:
+    first = source.first_quarters
+    mature = np.array([_is_mature(feature, quarter, first) for feature in features.values()], dtype=bool)
+    counted = np.array([_is_of_the_company(feature) for feature in features.values()], dtype=bool)
+    present = np.isfinite(values).mean(axis=1) if len(table) else np.full(len(features), np.nan)
+    reference = np.hstack(before) if before else np.empty((len(features), 0))
+    outliers, distance, limit = compare(values, reference)
+    comparable = counted & np.isfinite(distance)
 
-    Parameters
-    ----------
-    values, before : ndarray, shapes (n, features) and (m, features)
-        Each column sorted, NaN last.
-
-    Returns
-    -------
-    ndarray, shape (3, features)
-        The share of outliers: values beyond the stretched range of those before, or, where that is more, values
-        before beyond the stretched range of these (a scale that has collapsed). The Kolmogorov–Smirnov distance. The
-        distance from which a feature counts as shifted. NaN for a column with fewer than 30 values in either.
-    """
-    result = np.full((3, values.shape[1]), np.nan)
-    sizes, sizes_before = np.isfinite(values).sum(axis=0), np.isfinite(before).sum(axis=0)
-    for column in np.flatnonzero((sizes >= 30) & (sizes_before >= 30)):
-        n, m = sizes[column], sizes_before[column]
-        new, old = values[:n, column], before[:m, column]
-        result[:, column] = (
-            max(_share_outside(new, old), _share_outside(old, new)),
-            ks_distance(new, old),
-            max(MIN_DISTANCE, CHANCE_DISTANCE * np.sqrt(1 / n + 1 / m)),
-        )
-    return result
-
-
-def ks_distance(new: FloatArray, old: FloatArray) -> float:
-    """Return the two-sample Kolmogorov–Smirnov distance of two sorted samples without NaN.
-
-    Between two neighbours of `new` its distribution function is constant and that of `old` rises, so that the largest
-    difference stands at, or right before, a value of `new`.
-    """
-
-    def difference(side: Literal["left", "right"]) -> float:
-        shares = (np.searchsorted(sample, new, side) / len(sample) for sample in (new, old))
-        return float(np.abs(next(shares) - next(shares)).max())
-
-    return max(difference("left"), difference("right"))
-
-
-def _share_outside(values: FloatArray, reference: FloatArray) -> float:
-    low, high = np.quantile(reference, (0.01, 0.99))
-    margin = STRETCH * (high - low)
-    first, end = np.searchsorted(values, low - margin, "left"), np.searchsorted(values, high + margin, "right")
-    return float(1 - (end - first) / len(values))
+    known = labels["label"].dropna()
+    figures = {
+        "rows": float(len(table)),
+        "labelled_rows": float(len(known)),
+        "earlier_quarters": float(len(before)),
+        "completeness": _mean(present[mature]),
+        "share_of_large_beats": _mean(known.to_numpy()),
+        "worst_outlier_share": float(outliers[comparable].max()) if comparable.any() else np.nan,
+        "share_of_shifted_features": _mean((distance > limit)[comparable]),
+        **_temporal_figures(quarter, table, labels),
+    }
+    shown = pd.DataFrame(
+        {
+            "feature": list(features),
+            "counted": counted,
+            "present": present,
+            "outliers": outliers,
+            "distance": distance,
+            "limit": limit,
+        }
+    )
+    return Judgement([evaluate(rule, figures) for rule in rule_table(source.settings.quality)], shown, figures)
 
 
 TEMPORAL_FIGURES = (
@@ -266,8 +218,15 @@ def _is_mature(feature: Feature, quarter: Quarter, since: Mapping[str, Quarter])
     )
 
 
-def _sorted(values: FloatArray) -> FloatArray:
-    return np.sort(np.where(np.isinf(values), np.nan, values), axis=0)
+def _is_of_the_company(feature: Feature) -> bool:
+    """Say whether companies give a feature many independent values: the calendar and macro series do not."""
+    return bool(feature.needs) and "macro" not in feature.needs and not feature.of_the_day
+
+
+def _values(table: pd.DataFrame, names: list[str]) -> FloatArray:
+    """Return a feature table's values, shape (features, rows); infinite ones count as missing."""
+    values = table[names].to_numpy(dtype="float64").T
+    return np.where(np.isinf(values), np.nan, values)
 
 
 def _mean(values: npt.NDArray[np.generic]) -> float:

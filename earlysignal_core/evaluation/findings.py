@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from earlysignal_core.evaluation.judge import NEVER, Evaluation, WalkForward
+from earlysignal_core.evaluation.judge import Evaluation, WalkForward
 from earlysignal_core.evaluation.resampling import Figure
 
 NAMES = {
@@ -15,6 +15,8 @@ NAMES = {
 }
 # A calibration error this many times the one by chance is no chance.
 _BEYOND_CHANCE = 2.0
+# Keeps a number and its sign on one line.
+_NARROW = "\u202f"
 
 
 class Finding(NamedTuple):
@@ -49,16 +51,22 @@ def number(value: float, digits: int = 3) -> str:
 
 def percent(value: float, digits: int = 1) -> str:
     """Return a fraction in percent; a dash where it is undefined."""
-    return "–" if np.isnan(value) else f"{value * 100:.{digits}f}".replace("-", "−") + " %"
+    return "–" if np.isnan(value) else f"{_in_percent(value, digits)}{_NARROW}%"
 
 
 def interval(figure: Figure, *, share: bool = False, digits: int | None = None) -> str:
-    """Return the bounds of a figure; empty where there are none."""
+    """Return the bounds of a figure (in percent, if it is a share); empty where there are none."""
     if np.isnan(figure.low):
         return ""
     if share:
-        return f"{percent(figure.low, 1 if digits is None else digits)} to {percent(figure.high, 1 if digits is None else digits)}"
-    return f"{number(figure.low, 3 if digits is None else digits)} to {number(figure.high, 3 if digits is None else digits)}"
+        low, high = (_in_percent(bound, 1 if digits is None else digits) for bound in (figure.low, figure.high))
+        return f"{low} to {high}{_NARROW}%"
+    low, high = (number(bound, 3 if digits is None else digits) for bound in (figure.low, figure.high))
+    return f"{low} to {high}"
+
+
+def _in_percent(value: float, digits: int) -> str:
+    return f"{value * 100:.{digits}f}".replace("-", "−")
 
 
 def _ranking(pooled: Evaluation) -> Finding | None:
@@ -116,13 +124,13 @@ def _returns(pooled: Evaluation) -> Finding | None:
         f"({interval(net, share=True, digits=2) or net.reason}, n = {pooled.returns['reaction'].n:,})"
     )
     if sharpe.defined:
-        grounds += f"; Sharpe ratio of the daily portfolio {number(sharpe.value, 2)} ({interval(sharpe, digits=2) or sharpe.reason})"
+        bounds = interval(sharpe, digits=2) or sharpe.reason
+        grounds += f"; Sharpe ratio of the daily portfolio {number(sharpe.value, 2)} ({bounds})"
     if net.above(0) and sharpe.above(0):
         return Finding("good", "The top 10 % earned an excess return.", f"{grounds}.")
     if net.below(0):
         return Finding("bad", "The top 10 % lost against the benchmark.", f"{grounds}.")
-    claim = "The top 10 % earned no reliable excess return."
-    return Finding("open", claim, f"{grounds}. A beat that is expected is in the price already.")
+    return Finding("open", "The top 10 % earned no reliable excess return.", f"{grounds}.")
 
 
 def _calibration(pooled: Evaluation) -> Finding | None:
@@ -147,7 +155,8 @@ def _accuracy(pooled: Evaluation) -> Finding | None:
         return None
     grounds = (
         f"Answering “never” is right {percent(never.value)} of the time; calling a large beat from 0.5 on, the model "
-        f"is right {percent(accuracy.value)} of the time. With so few large beats accuracy cannot tell a model from none."
+        f"is right {percent(accuracy.value)} of the time. With so few large beats accuracy cannot tell a model "
+        "from none."
     )
     return Finding("open", "Accuracy says little here.", grounds)
 
@@ -173,8 +182,8 @@ def _steadiness(judged: WalkForward) -> Finding | None:
     above = sum(quarter.model["auc"].above(0.5) for quarter in known)
     grounds = (
         f"In {above} of {len(known)} quarters the whole interval lies above 0.5. Lowest {low.name} with "
-        f"{number(low.model['auc'].value)}, highest {high.name} with {number(high.model['auc'].value)}; a quarter alone "
-        f"is wide ({interval(low.model['auc']) or '–'} for {low.name})."
+        f"{number(low.model['auc'].value)} ({interval(low.model['auc']) or low.model['auc'].reason}), highest "
+        f"{high.name} with {number(high.model['auc'].value)}; a quarter alone says little."
     )
     if above == len(known):
         return Finding("good", "It held in every quarter.", grounds)
@@ -193,6 +202,3 @@ def _untouched(judged: WalkForward) -> Finding | None:
     if untouched.below(pooled.value):
         return Finding("bad", "It is weaker on the untouched quarters.", grounds)
     return Finding("good" if untouched.above(0.5) else "open", "It holds up on the untouched quarters.", grounds)
-
-
-__all__ = ["NEVER", "Finding", "findings", "interval", "number", "percent"]

@@ -15,7 +15,7 @@ from earlysignal_core.evaluation.portfolio import (
     calendar_time_portfolio,
     window_return,
 )
-from earlysignal_core.evaluation.resampling import RESAMPLES, Figure, FloatArray, Record, Resamples
+from earlysignal_core.evaluation.resampling import Figure, FloatArray, Record, Resamples
 from earlysignal_core.evaluation.top_decile import TopDecile, limits, top_decile
 from earlysignal_core.quarters import Quarter
 
@@ -107,7 +107,6 @@ def evaluate(
     earlier: pd.DataFrame | None = None,
     cost_bps: float = 10,
     seed: int = 0,
-    resamples: int = RESAMPLES,
 ) -> Evaluation:
     """Judge a set of predictions; a quarter and all quarters alike.
 
@@ -124,8 +123,8 @@ def evaluate(
         Predictions of the five quarters before, from which the first top 10 % are told; others are ignored.
     cost_bps : float
         Cost per side of a trade.
-    seed, resamples : int
-        Of the intervals.
+    seed : int
+        Of the resampling.
 
     Raises
     ------
@@ -138,7 +137,8 @@ def evaluate(
     limit = _limits(rows, None if earlier is None else _filled(earlier))
     selected = {column: rows[column].to_numpy() > limit[column] for column in limit}
     judged = ~np.isnan(limit["probability"])
-    drawn = Resamples.draw(rows["company" if "company" in rows else "symbol"], seed=seed, resamples=resamples)
+    company = rows["company"].fillna(rows["symbol"]) if "company" in rows else rows["symbol"]
+    drawn = Resamples.draw(company, seed=seed)
 
     known = rows["label"].notna().to_numpy()
     labelled, of_labelled = rows[known], drawn.of(known)
@@ -154,9 +154,7 @@ def evaluate(
             top_decile=top_decile(rows["label"], selected[column], judged, drawn),
         )
     portfolios = {
-        kind: calendar_time_portfolio(
-            positions, rows.loc[chosen, "event"], cost_bps=cost_bps, seed=seed, resamples=resamples
-        )
+        kind: calendar_time_portfolio(positions, rows.loc[chosen, "event"], cost_bps=cost_bps, seed=seed)
         for kind, chosen in (("selected", selected["probability"]), ("all", judged))
     }
     days = rows["announced_on"].dt.strftime("%Y-%m-%d")

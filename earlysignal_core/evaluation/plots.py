@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from PIL import Image
 
@@ -23,58 +24,58 @@ _MOST_FEATURES = 15
 
 
 def roc(evaluation: Evaluation) -> bytes:
-    """ROC curves of the model and the baselines."""
+    """Draw the ROC curves of the model and the baselines."""
     canvas, (axes,) = _canvas()
     _roc(axes, evaluation)
     return _png(canvas)
 
 
 def precision_recall(evaluation: Evaluation) -> bytes:
-    """Precision over recall of the model and the baselines, and the base rate that guessing gives."""
+    """Draw precision over recall of the model and the baselines, and the base rate that guessing gives."""
     canvas, (axes,) = _canvas()
     base_rate = evaluation.model["base_rate"].value
     if _drawable(axes, evaluation.model["average_precision"]):
         axes.axhline(base_rate, color=_FAINT, linestyle=":", label=f"base rate {base_rate:.3f}")
         for name, colour in _BASELINES.items():
             curve = evaluation.baselines[name].figures.precision_recall
-            axes.plot(curve.x, curve.y, color=colour, linewidth=1, label=f"{name} {curve.area:.3f}")
+            axes.step(curve.x, _first_known(curve.y), color=colour, linewidth=1, label=f"{name} {curve.area:.3f}")
         curve = evaluation.model.precision_recall
-        axes.plot(curve.x, curve.y, color=MODEL, linewidth=2, label=f"model {curve.area:.3f}")
+        axes.step(curve.x, _first_known(curve.y), color=MODEL, linewidth=2, label=f"model {curve.area:.3f}")
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="recall", ylabel="precision")
         _legend(axes, "upper right")
-    axes.set_title("Precision and recall (average precision)")
+    _title(axes, "Precision and recall (average precision)")
     return _png(canvas)
 
 
 def calibration(evaluation: Evaluation) -> bytes:
-    """Observed rates over forecasts, with intervals, and how the forecasts are spread."""
+    """Draw observed rates over forecasts, with intervals, and how the forecasts are spread."""
     canvas, (axes,) = _canvas()
     _calibration(axes, evaluation.model)
     return _png(canvas)
 
 
 def confusion(evaluation: Evaluation) -> bytes:
-    """Counts of right and wrong answers at the stored threshold and at 0.5."""
-    canvas, (stored, half) = _canvas(columns=2, width=6.4, height=3.0)
+    """Draw counts of right and wrong answers at the stored threshold and at 0.5."""
+    canvas, (stored, half) = _canvas(columns=2, width=5.6, height=3.0)
     _confusion(stored, evaluation.model.confusion, "At the stored threshold")
     _confusion(half, evaluation.model.confusion_at_half, "At 0.5")
     return _png(canvas)
 
 
 def importance(shares: Mapping[str, float]) -> bytes:
-    """The features that the model leans on most, by share of gain."""
+    """Draw the features that the model leans on most, by share of gain."""
     top = sorted(shares.items(), key=lambda item: (item[1], item[0]))[-_MOST_FEATURES:]
     canvas, (axes,) = _canvas(height=0.9 + 0.22 * max(len(top), 4))
     if top:
         axes.barh([name for name, _ in top], [100 * share for _, share in top], color=MODEL, height=0.65)
     axes.set(xlabel="share of gain, %")
-    axes.set_title("What the model leans on")
+    _title(axes, "What the model leans on")
     axes.grid(visible=False, axis="y")
     return _png(canvas)
 
 
 def by_quarter(quarters: Sequence[Evaluation], pooled: Evaluation) -> bytes:
-    """AUC and base rate of every quarter, with intervals."""
+    """Draw AUC and base rate of every quarter, with intervals."""
     canvas, (above, below) = _canvas(rows=2, width=8.2, height=4.2, ratios=(2, 1))
     place = np.arange(len(quarters))
     for axes, name, colour, title in (
@@ -83,7 +84,7 @@ def by_quarter(quarters: Sequence[Evaluation], pooled: Evaluation) -> bytes:
     ):
         _whiskers(axes, place, [quarter.model[name] for quarter in quarters], colour)
         axes.axhline(pooled.model[name].value, color=colour, linewidth=1, linestyle="--")
-        axes.set_title(f"{title} (dashed: all together, {pooled.model[name].value:.3f})")
+        _title(axes, f"{title} (dashed: all together, {pooled.model[name].value:.3f})")
         axes.set_xlim(-0.6, max(len(quarters) - 0.4, 0.6))
     above.axhline(0.5, color=_FAINT, linestyle=":")
     above.set_xticks(place, [])
@@ -94,7 +95,7 @@ def by_quarter(quarters: Sequence[Evaluation], pooled: Evaluation) -> bytes:
 
 
 def cumulative_excess(evaluation: Evaluation) -> bytes:
-    """Compounded excess return of the daily portfolio, and of one of all announcements."""
+    """Draw the compounded excess return of the daily portfolio, and of one of all announcements."""
     canvas, (axes,) = _canvas(width=8.2, height=3.2)
     lines = (
         (evaluation.portfolio_of_all, _FAINT, 1.2, "all announcements"),
@@ -106,14 +107,14 @@ def cumulative_excess(evaluation: Evaluation) -> bytes:
     axes.axhline(0, color=_INK, linewidth=0.8)
     axes.set_ylabel("%")
     cost = evaluation.portfolio.cost_bps
-    axes.set_title(f"Excess return over the benchmark, compounded, net of {cost:g} bps a side")
+    _title(axes, f"Excess return over the benchmark, compounded, net of {cost:g} bps a side")
     if evaluation.portfolio_of_all.dates:
         _legend(axes, "upper left")
     return _png(canvas)
 
 
 def panel(evaluation: Evaluation) -> bytes:
-    """ROC, calibration and confusion side by side: the picture of one quarter."""
+    """Draw ROC, calibration and confusion side by side: the picture of one quarter."""
     canvas, (left, middle, right) = _canvas(columns=3, width=10.5, height=3.4)
     _roc(left, evaluation)
     _calibration(middle, evaluation.model)
@@ -131,17 +132,17 @@ def _roc(axes: Axes, evaluation: Evaluation) -> None:
         axes.plot(curve.x, curve.y, color=MODEL, linewidth=2, label=f"model {curve.area:.3f}")
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="false positive rate", ylabel="true positive rate")
         _legend(axes, "lower right")
-    axes.set_title("ROC (area)")
+    _title(axes, "ROC (area)")
 
 
 def _calibration(axes: Axes, figures: Figures) -> None:
     bins = [each for each in figures.calibration if each.observed.defined]
-    axes.set_title("Calibration")
+    _title(axes, "Calibration")
     if not bins:
         _drawable(axes, figures["ece"])
         return
     forecast = np.array([each.forecast for each in bins])
-    highest = 1.08 * max(forecast.max(), max(np.nan_to_num(each.observed.high) for each in bins), 0.05)
+    highest = 1.08 * max(0.05, *forecast, *(np.nan_to_num(each.observed.high) for each in bins))
     axes.plot([0, 1], [0, 1], color=_FAINT, linestyle=":")
     _whiskers(axes, forecast, [each.observed for each in bins], MODEL)
     axes.set(xlim=(0, highest), ylim=(0, highest), xlabel="forecast", ylabel="observed rate")
@@ -150,15 +151,20 @@ def _calibration(axes: Axes, figures: Figures) -> None:
     axes.text(0.03, 0.96, f"n per bin: {size}", transform=axes.transAxes, va="top", fontsize=8, color=_INK)
 
 
+def _first_known(precision: Sequence[float]) -> list[float]:
+    """At recall 0 nothing is called and precision is a convention (1); drawn, it would be a spike."""
+    return [*precision[1:2], *precision[1:]]
+
+
 def _confusion(axes: Axes, counts: Confusion | None, title: str) -> None:
-    axes.set_title(title)
+    _title(axes, title)
     axes.grid(visible=False)
     if counts is None:
         _drawable(axes, Figure(value=np.nan, reason="no stored threshold"))
         return
     table = np.array([[counts.true_negative, counts.false_positive], [counts.false_negative, counts.true_positive]])
     share = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1.8, aspect="auto")
     for (row, column), number in np.ndenumerate(table):
         text = f"{number:,}\n{share[row, column]:.0%}"
         axes.text(column, row, text, ha="center", va="center", fontsize=10, color=_INK)
@@ -167,7 +173,7 @@ def _confusion(axes: Axes, counts: Confusion | None, title: str) -> None:
     axes.set(xlabel="called a large beat", ylabel="was a large beat")
 
 
-def _whiskers(axes: Axes, place: np.ndarray, figures: Sequence[Figure], colour: str) -> None:
+def _whiskers(axes: Axes, place: npt.NDArray[np.generic], figures: Sequence[Figure], colour: str) -> None:
     value = np.array([figure.value for figure in figures])
     low, high = (np.array([getattr(figure, bound) for figure in figures]) for bound in ("low", "high"))
     axes.vlines(place, low, high, color=colour, alpha=0.45, linewidth=2.5)
@@ -185,7 +191,6 @@ def _canvas(
     *, rows: int = 1, columns: int = 1, width: float = 4.9, height: float = 3.9, ratios: Sequence[float] | None = None
 ) -> tuple[Canvas, list[Axes]]:
     canvas = Canvas(figsize=(width, height), dpi=_DPI, layout="constrained")
-    FigureCanvasAgg(canvas)
     grid = canvas.subplots(rows, columns, squeeze=False, height_ratios=ratios)
     for axes in grid.flat:
         axes.spines[["top", "right"]].set_visible(False)
@@ -195,19 +200,21 @@ def _canvas(
         axes.tick_params(colors=_INK, labelsize=8, length=3)
         axes.xaxis.label.set(fontsize=9, color=_INK)
         axes.yaxis.label.set(fontsize=9, color=_INK)
-        axes.title.set(fontsize=10, color=_INK, fontweight="bold")
     return canvas, list(grid.flat)
 
 
-def _legend(axes: Axes, place: str) -> None:
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(text, fontsize=10, color=_INK, fontweight="bold", loc="left")
+
+
+def _legend(axes: Axes, place: Literal["upper left", "upper right", "lower right"]) -> None:
     axes.legend(loc=place, fontsize=7.5, frameon=False, labelcolor=_INK)
 
 
 def _png(canvas: Canvas) -> bytes:
     """Return the picture in a palette of 64 colours: a third of the size, and nobody sees a difference."""
-    drawn, packed = BytesIO(), BytesIO()
-    canvas.savefig(drawn, format="png", metadata={"Software": None})
-    drawn.seek(0)
-    with Image.open(drawn) as image:
-        image.convert("RGB").quantize(_COLOURS).save(packed, format="png", optimize=True)
+    pixels, packed = BytesIO(), BytesIO()
+    canvas.savefig(pixels, format="rgba")
+    picture = Image.frombytes("RGBA", canvas.canvas.get_width_height(), pixels.getvalue()).convert("RGB")
+    picture.quantize(_COLOURS).save(packed, format="png", optimize=True)
     return packed.getvalue()

@@ -7,7 +7,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from earlysignal_core.evaluation.resampling import (
-    RESAMPLES,
     Figure,
     FloatArray,
     Record,
@@ -126,7 +125,7 @@ def window_return(
 
 
 def calendar_time_portfolio(
-    positions: pd.DataFrame, events: Collection[str], *, cost_bps: float, seed: int = 0, resamples: int = RESAMPLES
+    positions: pd.DataFrame, events: Collection[str], *, cost_bps: float, seed: int = 0
 ) -> Portfolio:
     """Return how a portfolio of chosen events did, day by day.
 
@@ -138,7 +137,7 @@ def calendar_time_portfolio(
         The chosen ones.
     cost_bps : float
         Per side, charged to the position on its first and last session.
-    seed, resamples : int
+    seed : int
         Of the intervals, from days resampled in blocks (mean length five sessions): what moves all positions of one
         day together is then part of the uncertainty, which resampled companies would miss.
 
@@ -147,7 +146,8 @@ def calendar_time_portfolio(
     Calendar-time portfolios: Fama, "Market efficiency, long-term returns, and behavioral finance", Journal of
     Financial Economics 49 (1998). Sharpe, "The Sharpe Ratio", Journal of Portfolio Management 21 (1994).
     """
-    held = positions[positions["event"].isin(set(events))]
+    # In one order, whatever that of the rows: sums of floats depend on it.
+    held = positions[positions["event"].isin(set(events))].sort_values(["session", "event"])
     day = position(held["session"])
     first = int(day.min()) if len(day) else 0
     length = int(day.max()) - first + 1 if len(day) else 0
@@ -158,7 +158,7 @@ def calendar_time_portfolio(
         for returns in (net, held["benchmark"].to_numpy())
     )
     series = np.stack([own, market, number > 0])
-    drawn = series[:, stationary_blocks(length, seed=seed, block=BLOCK, resamples=resamples)]
+    drawn = series[:, stationary_blocks(length, seed=seed, block=BLOCK)]
     values, draws = _figures(series[:, None, :]), _figures(drawn)
     invested = number[number > 0]
     return Portfolio(

@@ -8,16 +8,12 @@ from functools import cache
 from inspect import cleandoc
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.features.arrays import Values
 
 if TYPE_CHECKING:
     from earlysignal_core.features.point_in_time import PointInTime
     from earlysignal_core.sources import SourceDescription
-
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +34,7 @@ class Feature:
         Tables that sharpen it where they exist, with the look-back.
     requires : tuple of str
         What the source must provide beyond the tables, like ``macro:DGS10``; ``macro:DFF|FEDFUNDS`` asks for either.
+        ``prices:raw`` asks for prices on the share basis of their day, like figures per share.
     of_the_day : bool
         True where all companies share one value on a day, so that few values are independent.
     definition : str
@@ -63,10 +60,12 @@ class Feature:
         for table in self.needs:
             if table not in source.tables:
                 return f"no table `{table}`"
+        facts = {*source.provides, f"prices:{source.prices}"}
         for fact in self.requires:
             kind, names = fact.split(":")
-            if not any(f"{kind}:{name}" in source.provides for name in names.split("|")):
-                return f"no {names.replace('|', ' or ')} in `{kind}`"
+            options = [f"{kind}:{name}" for name in names.split("|")]
+            if facts.isdisjoint(options):
+                return "no " + " or ".join(f"`{option}`" for option in options)
         return None
 
 

@@ -1,17 +1,12 @@
 """One table as the point-in-time view holds it: its rows, when each became known, and its columns as numbers."""
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from earlysignal_core.features.knowledge import NOT_THERE, DatedRows, Known, Moments, Rows, SteppedRows
+from earlysignal_core.features.arrays import DAY, NOT_THERE, Moments, Rows, Values
+from earlysignal_core.features.knowledge import DatedRows, SteppedRows
 from earlysignal_core.tables import KNOWABLE, Axis, Table, fiscal_quarter, own_date
 from earlysignal_core.trading_calendar import position
-
-DAY = 86_400_000_000_000
-"""Nanoseconds."""
-
-Values = npt.NDArray[np.float64]
 
 
 class KnownTable:
@@ -36,14 +31,16 @@ class KnownTable:
         self.available: Moments = _nanoseconds(frame[KNOWABLE])
         self.days: Rows = _nanoseconds(own_date(contract, frame)) // DAY
         self.of_an_event = "fiscal_period" in contract.key
-        self._index: Known | None = None
+        self._index: SteppedRows | DatedRows | None = None
         self._columns: dict[str, Values] = {}
 
     def locate(self, owners: pd.Series, moments: Moments, last_steps: Rows, length: int) -> Rows:
-        """Return the last rows that were known, as `knowledge.Known.locate` does."""
+        """Return the last rows that were known, shape (n, length): those of the last steps, or the last by date."""
         if self._index is None:
             self._index = self._indexed()
-        return self._index.locate(owners, moments, last_steps, length)
+        if isinstance(self._index, SteppedRows):
+            return self._index.locate(owners, moments, last_steps, length)
+        return self._index.locate(owners, moments, length)
 
     def since(self, rows: Rows, oldest_day: Rows) -> Rows:
         """Return the row numbers with those NOT_THERE whose own date lies before a day, one for each example."""
@@ -62,7 +59,7 @@ class KnownTable:
         """Return 1 where a text column has a value, 0 where another or none, NaN where there is no row."""
         name = f"{column}={value}"
         if name not in self._columns:
-            same = (self.frame[column] == value).to_numpy(dtype=np.float64, na_value=0.0)
+            same = (self.frame[column] == value).to_numpy(dtype=np.float64)
             self._columns[name] = np.append(same, np.nan)
         return self._columns[name][rows]
 
@@ -78,7 +75,7 @@ class KnownTable:
             self._columns[column] = np.append(numbers, np.nan)
         return self._columns[column]
 
-    def _indexed(self) -> Known:
+    def _indexed(self) -> SteppedRows | DatedRows:
         owners = self.frame[self.contract.owner]
         if self.of_an_event:
             owners = owners + ":" + self.frame["fiscal_period"]
@@ -87,7 +84,7 @@ class KnownTable:
         if self.contract.axis is Axis.FISCAL_QUARTER:
             quarters = fiscal_quarter(self.frame["fiscal_period"], self.frame[self.contract.date])
             return SteppedRows(owners, quarters, self.available)
-        return DatedRows(owners, self.days, self.available)
+        return DatedRows(owners, self.days, self.available, revised=KNOWABLE in self.contract.key)
 
 
 def _nanoseconds(values: pd.Series) -> Moments:

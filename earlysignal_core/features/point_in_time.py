@@ -1,25 +1,23 @@
 """The only door from features to tables: arrays of what could be known at each example's `as_of`."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from earlysignal_core.errors import EarlySignalError
-from earlysignal_core.features.catalogue import Feature, Values, look_back
-from earlysignal_core.features.known_table import DAY, KnownTable
-from earlysignal_core.features.knowledge import NOT_THERE, KnownCounts, Moments, Rows
-from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK, Bars, Splits
+from earlysignal_core.features.arrays import DAY, NOT_THERE, Moments, Rows, Values
+from earlysignal_core.features.catalogue import Feature, look_back
+from earlysignal_core.features.known_table import KnownTable
+from earlysignal_core.features.peers import Among, Asker, Hit, Peers
+from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK, Bars, Splits, session_days
 from earlysignal_core.sources.source import SourceDescription
 from earlysignal_core.tables import TABLES, UNIVERSE, Axis, fiscal_quarter
 from earlysignal_core.trading_calendar import position
 
-Column = Callable[[str], Values]
 BENCHMARK = "benchmark"
 LATE_CLOSE_SESSIONS = 5
 DAYS_IN_QUARTER = 92
-LATEST_DAYS = 92
-"""An announcement that became known later than this after its day counts among no season's."""
 
 
 class PointInTime:
@@ -50,7 +48,7 @@ class PointInTime:
         self.examples = examples
         self._source = source
         self._tables = {name: KnownTable(TABLES[name], rows) for name, rows in tables.items() if name != UNIVERSE}
-        self._sector = tables[UNIVERSE].set_index("symbol")["sector"]
+        self._sectors = tables[UNIVERSE].set_index("symbol")["sector"]
         self._sessions_back = look_back(features.values()).get("ohlcv", 0)
         self._moments: Moments = examples["as_of"].to_numpy("datetime64[ns]").astype(np.int64)
         self._quarter = fiscal_quarter(examples["fiscal_period"], examples["scheduled_on"])
@@ -63,6 +61,11 @@ class PointInTime:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    @property
+    def _explains(self) -> bool:
+        """Whether to keep which rows were read: only `explain` asks, and it looks at a single example."""
+        return len(self) == 1
 
     def value(self, feature: Feature) -> Values:
         """Return a feature's values, shape (n,), computed once; what is not finite is NaN."""
@@ -121,19 +124,30 @@ class PointInTime:
         ago = self._session.reshape((-1,) + (1,) * (days.ndim - 1)) - found
         return np.where(there, ago, np.nan)
 
-    def shares_since(self, days: Values) -> Values:
+    def shares_since(self, days: Values, *, of_prices: bool = False) -> Values:
         """Return how many shares of `t` one share of each day became, by the splits known at `as_of`.
 
         Parameters
         ----------
         days : ndarray, shape (n, k)
             Days since the epoch: those on which figures per share were published. Dividing by the result puts them on
-            the share basis of `t`. Ones where the source has no `corporate_actions`.
+            the share basis of `t`.
+        of_prices : bool
+            Whether the figures share the prices' basis, like dividends: then spin-offs count too, which change a
+            price but not earnings per share by their factor, and where prices arrive adjusted nothing is left to do.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, k)
+            Ones where the source has no `corporate_actions`.
         """
-        if self._splits is None:
+        if self._splits is None or (of_prices and self._source.prices == "adjusted"):
             return np.ones(days.shape)
+        self._check_look_back("corporate_actions")
+        splits = self._splits.known(self.examples["symbol"], self._moments, self._session)
+        self._remember("corporate_actions", splits.rows)
         since = np.maximum(days, self._oldest_day("corporate_actions")[:, None])
-        return self._splits.shares_by_day(self.examples["symbol"], self._moments, self._session, since)
+        return splits.shares_since(since, spin_offs=of_prices)
 
     def latest(self, table: str, column: str, *, owner: str = "symbol", lag_days: int = 0) -> Values:
         """Return the last known value of a column, shape (n,): `window` with a length of one."""
@@ -171,65 +185,44 @@ class PointInTime:
         """Return, for the symbol's rows of `window`, 1 where a text column has a value, 0 where not, NaN for no row."""
         return self._tables[table].equals(column, value, self._locate(table, length, "symbol", 0))
 
-    def counts(self, table: str, hit: Callable[[Column], Values], days: int, *, among: str) -> tuple[Values, Values]:
-        """Count the announcements that became known in the last days.
+    def counts(self, table: str, hit: Hit, days: int, among: Among) -> tuple[Values, Values]:
+        """Count the rows that became known in the last days, of shape (n,) each: hits, and all that count.
 
         Parameters
         ----------
         table : str
-        hit : function of columns
-            Element by element: 1 for a hit, 0 for none, NaN for a row that does not count.
+        hit : Hit
         days : int
-        among : {"all", "others", "others of the sector"}
-            Others are those of other symbols. A row that became known more than a quarter late is none of them.
-
-        Returns
-        -------
-        hits, total : ndarray of float64, shape (n,)
-            Whole numbers; NaN where the example has no sector and is asked for its own.
+        among : Among
+            NaN where an example has no sector and is asked for its own.
         """
         self._check_look_back(table, -(-days // DAYS_IN_QUARTER))
-        known = self._tables[table]
-        flags = hit(known.numbers)
-        counted = np.isfinite(flags) & (known.available // DAY - known.days <= LATEST_DAYS)
-        group, own_group = self._groups(known.frame["symbol"], by_sector=among == "others of the sector")
-        symbols = pd.Index(known.frame["symbol"].unique())
-        symbol, own_symbol = symbols.get_indexer(known.frame["symbol"]), symbols.get_indexer(self.examples["symbol"])
-        since = self._moments - days * DAY
-        if len(self) == 1:
-            near = counted & (group == own_group) & (known.available <= self._moments) & (known.available > since)
-            self._remember(table, np.flatnonzero(near & ((symbol != own_symbol) | (among == "all"))))
-        hits, total = KnownCounts(np.where(counted, group, NOT_THERE), known.available, flags == 1).between(
-            own_group, since, self._moments
-        )
-        if among != "all":
-            of_own = KnownCounts(np.where(counted & (group >= 0), symbol, NOT_THERE), known.available, flags == 1)
-            own_hits, own_total = of_own.between(own_symbol, since, self._moments)
-            hits, total = hits - own_hits, total - own_total
-        there = own_group >= 0
-        return np.where(there, hits, np.nan), np.where(there, total, np.nan)
-
-    def _groups(self, symbols: pd.Series, *, by_sector: bool) -> tuple[Rows, Rows]:
-        """Return the group number of each row and of each example; NOT_THERE for none."""
-        if not by_sector:
-            return np.zeros(len(symbols), dtype=np.int64), np.zeros(len(self), dtype=np.int64)
-        names = pd.Index(self._sector.dropna().unique())
-        return names.get_indexer(symbols.map(self._sector)), names.get_indexer(self.examples["sector"])
+        after = self._moments - days * DAY
+        asker = Asker(self.examples["symbol"], self.examples["sector"], after, self._moments)
+        peers = Peers(self._tables[table], self._sectors, hit)
+        if self._explains:
+            self._remember(table, peers.rows(asker, among))
+        return peers.count(asker, among)
 
     def _bars_of(self, owner: str) -> tuple[Bars, Rows]:
         """Return the bars over the deepest look-back and, for each example, which of them are its own."""
         if owner not in self._bars:
             owners = self._owners("ohlcv", owner)
-            pairs = pd.DataFrame({"owner": owners.to_numpy(), "moment": self._moments})
-            which = pairs.groupby(["owner", "moment"], sort=False, dropna=False).ngroup().to_numpy()
-            first = np.unique(which, return_index=True)[1]  # examples of one day share the benchmark's bars
+            which = self._distinct(owners)
+            first = np.unique(which, return_index=True)[1]
             asked = (owners.iloc[first], self._moments[first], self._session[first])
             length = self._sessions_back + SHIFT_LOOK_BACK
-            rows = self._tables["ohlcv"].locate(*asked, length)
-            raw = self._splits if self._source.prices == "raw" else None
-            shares = raw.shares_by_session(*asked, length) if raw else None
-            self._bars[owner] = Bars(self._tables["ohlcv"], rows, shares), which
+            shares = None
+            if self._splits is not None and self._source.prices == "raw":
+                days = session_days(self._session[first], length)
+                shares = self._splits.known(*asked).shares_since(days, spin_offs=True)
+            self._bars[owner] = Bars(self._tables["ohlcv"], self._tables["ohlcv"].locate(*asked, length), shares), which
         return self._bars[owner]
+
+    def _distinct(self, owners: pd.Series) -> Rows:
+        """Return the number of each pair of owner and moment, shape (n,): those of one day share the market's bars."""
+        pairs = pd.DataFrame({"owner": owners.to_numpy(), "moment": self._moments})
+        return np.asarray(pairs.groupby(["owner", "moment"], sort=False, dropna=False).ngroup(), dtype=np.int64)
 
     def _last_known_session(self) -> Rows:
         """Return `t`: the last session whose close the market (the benchmark's bar) shows as known at `as_of`."""
@@ -265,20 +258,25 @@ class PointInTime:
 
     def _allowed(self, table: str) -> int:
         if not self._computing:
-            raise EarlySignalError("tables are read from within a feature, by `PointInTime.value`: it says how far back.")
+            raise EarlySignalError("a table was read outside a feature. Remedy: ask `PointInTime.value` for a feature.")
         feature = self._computing[-1]
         return max(feature.needs.get(table, 0), feature.may_use.get(table, 0))
 
-    def _check_look_back(self, table: str, length: int) -> None:
+    def _check_look_back(self, table: str, length: int = 1) -> None:
         allowed, axis = self._allowed(table), TABLES[table].axis
         if not allowed or (axis is not Axis.DAY and length > allowed):
             raise EarlySignalError(
                 f"feature `{self._computing[-1].name}` reads {length} {axis}s of `{table}` but declares {allowed}. "
                 f"Remedy: declare it in `needs`."
             )
+        if table not in self._tables:
+            raise EarlySignalError(
+                f"feature `{self._computing[-1].name}` reads `{table}`, which the source does not have. "
+                f"Remedy: ask `at.has` first, or move the table from `may_use` to `needs`."
+            )
 
     def _remember(self, table: str, *rows: Rows) -> None:
-        if len(self) == 1:  # only `explain` looks at one example, and only it asks which rows were read
+        if self._explains:
             for feature in self._computing:
                 read = self._read.setdefault(feature.name, {}).setdefault(table, [])
                 read.extend(each[each != NOT_THERE] for each in rows)
@@ -288,8 +286,3 @@ def days_back(table: str, steps: int) -> int:
     """Return how many calendar days a look-back may reach, for a table of fiscal quarters or of days."""
     # A fiscal quarter may end and be announced almost two calendar quarters after the one before.
     return (steps + 2) * DAYS_IN_QUARTER if TABLES[table].axis is Axis.FISCAL_QUARTER else steps
-
-
-def features_of(features: Iterable[Feature]) -> dict[str, Feature]:
-    """Return features by name."""
-    return {each.name: each for each in features}

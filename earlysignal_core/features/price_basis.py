@@ -1,15 +1,18 @@
 """Prices of different days made comparable: the splits known at `as_of`, and cuts at false level shifts."""
 
+from dataclasses import dataclass
+
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from earlysignal_core.audit.level_shifts import LOOK_BACK as SHIFT_LOOK_BACK
-from earlysignal_core.audit.level_shifts import price_breaks
-from earlysignal_core.features.known_table import KnownTable, Values
-from earlysignal_core.features.knowledge import Moments, Rows
+from earlysignal_core.audit import level_shifts
+from earlysignal_core.features.arrays import NOT_THERE, Flags, Moments, Rows, Values
+from earlysignal_core.features.known_table import KnownTable
 from earlysignal_core.tables import TABLES
 from earlysignal_core.trading_calendar import sessions
+
+SHIFT_LOOK_BACK = level_shifts.LOOK_BACK
+"""Sessions before the first of a window that are needed to judge its moves."""
 
 MOST_SPLITS = 8
 """Of one company within a look-back."""
@@ -34,7 +37,7 @@ class Bars:
         self.rows = rows
         self._table, self._shares = table, shares
         self._columns: dict[str, Values] = {}
-        shifted = price_breaks(
+        shifted = level_shifts.price_breaks(
             self._uncut("close"),
             open_=self._uncut("open"),
             high=self._uncut("high"),
@@ -42,15 +45,15 @@ class Bars:
             volume=self._uncut("volume"),
         )
         later = np.flip(np.logical_or.accumulate(np.flip(shifted, axis=1), axis=1), axis=1)
-        self._another_level: npt.NDArray[np.bool_] = np.zeros_like(later)
+        self._another_level: Flags = np.zeros_like(later)
         self._another_level[:, :-1] = later[:, 1:]
 
     def last(self, column: str, length: int) -> Values:
-        """Return the last values of a column, shape (n, length), C-ordered."""
+        """Return the last values of a column, shape (n, length): a view."""
         if column not in self._columns:
             values = np.where(self._another_level, np.nan, self._uncut(column))
             self._columns[column] = values[:, SHIFT_LOOK_BACK:]
-        return np.ascontiguousarray(self._columns[column][:, -length:])
+        return self._columns[column][:, -length:]
 
     def _uncut(self, column: str) -> Values:
         values = self._table.take(column, self.rows)
@@ -69,11 +72,11 @@ class Splits:
     """
 
     def __init__(self, actions: pd.DataFrame) -> None:
-        splits = actions[actions["kind"] == "split"]
-        self._table = KnownTable(TABLES["corporate_actions"], splits.reset_index(drop=True))
+        self._row_numbers = np.flatnonzero(actions["kind"] == "split")
+        self._table = KnownTable(TABLES["corporate_actions"], actions.iloc[self._row_numbers])
 
-    def shares_by_session(self, owners: pd.Series, moments: Moments, last_session: Rows, length: int) -> Values:
-        """Return how many shares of `t` one share of each of the last sessions became, shape (n, length).
+    def known(self, owners: pd.Series, moments: Moments, last_session: Rows) -> "KnownSplits":
+        """Return the splits up to `t` that were known at each owner's moment.
 
         Parameters
         ----------
@@ -81,34 +84,47 @@ class Splits:
         moments : ndarray of int64, shape (n,)
         last_session : ndarray of int64, shape (n,)
             `t`, as a position in the trading calendar.
-        length : int
         """
-        columns = last_session[:, None] - np.arange(length - 1, -1, -1)
-        days = sessions().to_numpy().astype("datetime64[D]").astype(np.int64)
-        return self._shares(owners, moments, last_session, days[np.maximum(columns, 0)].astype(np.float64), False)
-
-    def shares_by_day(self, owners: pd.Series, moments: Moments, last_session: Rows, since: Values) -> Values:
-        """Return how many shares of `t` one share of a day became, for days of shape (n, k); spin-offs left out.
-
-        A spin-off lowers the price by what it was worth, but earnings per share by something else.
-        """
-        return self._shares(owners, moments, last_session, since, True)
-
-    def _shares(
-        self, owners: pd.Series, moments: Moments, last_session: Rows, since: Values, of_shares_only: bool
-    ) -> Values:
         rows = self._table.locate(owners, moments, last_session, MOST_SPLITS)
-        ratio, day = self._table.take("value", rows), self._table.take("session", rows)
-        today = sessions().to_numpy()[last_session].astype("datetime64[D]").astype(np.float64)
-        counts = (day <= today[:, None]) & (_is_of_shares(ratio) if of_shares_only else True)
-        ratio = np.where(counts, ratio, 1.0)
+        days = self._table.take("session", rows)
+        past = days <= session_days(last_session, 1)
+        return KnownSplits(
+            ratio=np.where(past, self._table.take("value", rows), 1.0),
+            days=np.where(past, days, -np.inf),
+            rows=np.where(past, np.append(self._row_numbers, NOT_THERE)[rows], NOT_THERE),
+        )
+
+
+@dataclass(frozen=True)
+class KnownSplits:
+    """The last splits of n owners; ratio 1 and day -inf where there are fewer. All of shape (n, MOST_SPLITS)."""
+
+    ratio: Values
+    days: Values
+    rows: Rows
+
+    def shares_since(self, since: Values, *, spin_offs: bool) -> Values:
+        """Return how many shares of `t` one share of a day became, for days of shape (n, k).
+
+        A spin-off comes as a split too. It lowers the price by its factor, but earnings per share by something else.
+        """
         shares = np.ones(since.shape)
+        ratio = self.ratio if spin_offs else np.where(_is_of_shares(self.ratio), self.ratio, 1.0)
+        split = np.flatnonzero((self.days > np.fmin.reduce(since, axis=1, initial=np.inf)[:, None]).any(axis=1))
         for each in range(MOST_SPLITS):
-            shares *= np.where(day[:, each, None] > since, ratio[:, each, None], 1.0)
+            later = self.days[split, each, None] > since[split]
+            shares[split] *= np.where(later, ratio[split, each, None], 1.0)
         return shares
 
 
-def _is_of_shares(ratio: Values) -> npt.NDArray[np.bool_]:
+def session_days(last_session: Rows, length: int) -> Values:
+    """Return the days of the sessions up to `t`, oldest first, in days since the epoch, shape (n, length)."""
+    columns = last_session[:, None] - np.arange(length - 1, -1, -1)
+    days: Values = sessions().to_numpy("datetime64[D]").astype(np.float64)
+    return np.where(columns >= 0, days[np.maximum(columns, 0)], -np.inf)
+
+
+def _is_of_shares(ratio: Values) -> Flags:
     """Tell a split of shares (2:1, 3:2, 1:8) from a spin-off's factor (1.253) by its small whole numbers."""
     larger = np.maximum(ratio, 1 / ratio)
     multiples = larger[..., None] * np.arange(1, _LARGEST_DIVISOR + 1)

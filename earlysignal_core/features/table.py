@@ -7,14 +7,20 @@ import pandas as pd
 
 from earlysignal_core.features.catalogue import Feature, catalogue, look_back
 from earlysignal_core.features.examples import examples
-from earlysignal_core.features.point_in_time import SHIFT_LOOK_BACK, PointInTime
+from earlysignal_core.features.point_in_time import LATE_CLOSE_SESSIONS, PointInTime, days_back
+from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.sources import SourceDescription
+from earlysignal_core.sources.source import SourceDescription
 from earlysignal_core.tables import TABLES, UNIVERSE, Axis
 from earlysignal_core.trading_calendar import position, sessions
+from earlysignal_core.validation import checked
 
 EVENT_COLUMNS = ["event", "symbol", "fiscal_period", "scheduled_on", "announced_on", "session", "as_of", "sector"]
+SCHEDULED_AHEAD = 2
+"""Quarters before an announcement's in which its date may have been published."""
+
+_CALENDAR_DAYS_PER_SESSION = 1.5
 
 
 def active_features(source: SourceDescription) -> dict[str, Feature]:
@@ -31,9 +37,9 @@ def inactive_features(source: SourceDescription) -> dict[str, str]:
 def quarter_examples(lake: Lake, source: SourceDescription, quarter: Quarter) -> pd.DataFrame:
     """Return the examples whose announcement falls in a quarter."""
     calendar = None
-    if "earnings_calendar" in source.tables:  # a moved date may have been expected in a neighbouring quarter
-        near = [q for q in Quarter.range(quarter - 1, quarter + 1) if q in source.quarters]
-        calendar = lake.read("earnings_calendar", near)
+    if "earnings_calendar" in source.tables:
+        published = [q for q in Quarter.range(quarter - SCHEDULED_AHEAD, quarter) if q in source.quarters]
+        calendar = lake.read("earnings_calendar", published)
     return examples(lake.read("earnings", [quarter]), calendar, lake.read(UNIVERSE))
 
 
@@ -53,26 +59,14 @@ def view(
     """
     chosen = active_features(source) if features is None else features
     tables = {UNIVERSE: lake.read(UNIVERSE)}
-    if source.prices == "raw" and "ohlcv" in source.tables and "corporate_actions" in source.tables:
-        depth = {**look_back(chosen.values())}
-        depth["corporate_actions"] = max(depth.get("corporate_actions", 0), 2 * depth.get("ohlcv", 0))
-    else:
-        depth = look_back(chosen.values())
-    if len(rows):
-        first, last = rows["as_of"].min().tz_localize(None), rows["as_of"].max().tz_localize(None)
-        for table, steps in depth.items():
-            if table in source.tables:
-                spanned = Quarter.range(Quarter.of(_start(table, first, steps)), Quarter.of(last))
-                tables[table] = lake.read(table, [q for q in spanned if q in source.quarters])
+    for table, steps in reach(chosen, source).items():
+        tables[table] = _loaded(lake, source, table, rows, steps)
     return PointInTime(tables, rows, source, chosen)
 
 
 def feature_table(at: PointInTime, features: Mapping[str, Feature]) -> pd.DataFrame:
     """Return the examples with a column for each feature of the catalogue; those not given are NaN."""
-    columns = {
-        name: at.value(features[name]) if name in features and len(at) else np.full(len(at), np.nan)
-        for name in catalogue()
-    }
+    columns = {name: at.value(features[name]) if name in features else np.full(len(at), np.nan) for name in catalogue()}
     return pd.concat([at.examples[EVENT_COLUMNS], pd.DataFrame(columns, index=at.examples.index)], axis=1)
 
 
@@ -82,11 +76,31 @@ def build_feature_table(lake: Lake, source: SourceDescription, quarter: Quarter)
     return feature_table(view(lake, source, quarter_examples(lake, source, quarter), features), features)
 
 
-def _start(table: str, first: pd.Timestamp, steps: int) -> pd.Timestamp:
-    axis = TABLES[table].axis
-    if axis is Axis.SESSION:
-        start: pd.Timestamp = sessions()[int(position([first.normalize()])[0]) - steps - SHIFT_LOOK_BACK - 10]
-        return start
-    # A fiscal quarter may end and be announced almost two calendar quarters after the one before.
-    days = (steps + 2) * 92 if axis is Axis.FISCAL_QUARTER else steps + 40
-    return first - pd.Timedelta(days=days)
+def reach(features: Mapping[str, Feature], source: SourceDescription) -> dict[str, int]:
+    """Return how far back each table of a source has to be read for some features, in steps of its axis.
+
+    That is their look-back and what the view itself needs: the sessions by which false level shifts are judged, and
+    the splits of as many days where prices arrive raw.
+    """
+    depth = {table: steps for table, steps in look_back(features.values()).items() if table in source.tables}
+    if "ohlcv" in depth:
+        depth["ohlcv"] += SHIFT_LOOK_BACK + LATE_CLOSE_SESSIONS
+        if source.prices == "raw" and "corporate_actions" in source.tables:
+            days = int(depth["ohlcv"] * _CALENDAR_DAYS_PER_SESSION) + 1
+            depth["corporate_actions"] = max(depth.get("corporate_actions", 0), days)
+    return depth
+
+
+def _loaded(lake: Lake, source: SourceDescription, table: str, rows: pd.DataFrame, steps: int) -> pd.DataFrame:
+    quarters: list[Quarter] = []
+    if len(rows):
+        first, last = (moment.tz_localize(None).normalize() for moment in (rows["as_of"].min(), rows["as_of"].max()))
+        if TABLES[table].axis is Axis.SESSION:
+            start = sessions()[max(position([first])[0] - steps, 0)]
+        else:
+            start = first - pd.Timedelta(days=days_back(table, steps))
+        spanned = Quarter.range(Quarter.of(start), Quarter.of(last))
+        quarters = [q for q in spanned if q in source.quarters]
+    if not quarters:
+        return checked(table, pd.DataFrame(columns=TABLES[table].column_names))
+    return lake.read(table, quarters)

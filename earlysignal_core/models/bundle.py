@@ -18,6 +18,8 @@ from earlysignal_core.quarters import Quarter
 
 FOLDER, CLAIMS, BY_QUARTER = "models/early-signal", "models/claims", "models/by_quarter"
 MODEL_TEXT, MODEL, NORMALIZER, METADATA = "model.txt", "model.json", "normalizer.json", "metadata.json"
+FILES = (METADATA, MODEL_TEXT, MODEL, NORMALIZER)
+HASHES = "files"
 
 
 class BundleError(EarlySignalError):
@@ -46,7 +48,7 @@ class Bundle:
         Per feature the mean, standard deviation, missing share and quantiles of the training rows: what live data
         is checked against.
     metadata : dict
-        Version, cutoff, hashes of what went in, sizes, figures of the test part and importance; no wall time.
+        Version, cutoff, hashes of what went in, sizes, figures of the test part, importance; no wall time.
     """
 
     model_text: str
@@ -100,13 +102,15 @@ class Bundle:
         return Calibration(**self.model["calibration"]).apply(scores)
 
     def files(self) -> dict[str, bytes]:
-        """Return the content of each file by name, `metadata.json` last; it holds the hashes of the others."""
+        """Return the content of each file by name, `metadata.json` last: it holds the hash of all, itself included."""
         files = {
             MODEL_TEXT: self.model_text.encode(),
             MODEL: to_json(self.model),
             NORMALIZER: to_json(self.normalizer),
+            METADATA: to_json(self.metadata),
         }
-        return files | {METADATA: to_json(self.metadata | {"files": {n: _sha256(c) for n, c in files.items()}})}
+        hashes = {name: _sha256(content) for name, content in files.items()}
+        return files | {METADATA: to_json(self.metadata | {HASHES: hashes})}
 
 
 def save(lake: Lake, bundle: Bundle) -> Bundle:
@@ -151,15 +155,15 @@ def load(lake: Lake, version: str) -> Bundle:
             f"there is no finished model {version} in the lake {lake.url}. Finished: "
             f"{', '.join(versions(lake)) or 'none'}. Remedy: train it (`earlysignal backfill --select models`)."
         )
+    files = {name: lake.read_bytes(f"{FOLDER}/{version}/{name}") for name in FILES}
     try:
-        metadata = json.loads(lake.read_bytes(f"{FOLDER}/{version}/{METADATA}"))
-        hashes = metadata.pop("files")
-        names = {name: hashes[name] for name in (MODEL_TEXT, MODEL, NORMALIZER)}
+        metadata = json.loads(files[METADATA])
+        hashes = metadata.pop(HASHES)
     except (ValueError, KeyError) as error:
         raise _damaged(version, METADATA) from error
-    files = {name: lake.read_bytes(f"{FOLDER}/{version}/{name}") for name in names}
-    for name, expected in names.items():
-        if _sha256(files[name]) != expected:
+    files[METADATA] = to_json(metadata)
+    for name, content in files.items():
+        if hashes.get(name) != _sha256(content):
             raise _damaged(version, name)
     return Bundle(files[MODEL_TEXT].decode(), json.loads(files[MODEL]), json.loads(files[NORMALIZER]), metadata)
 

@@ -72,10 +72,15 @@ class TapeSource:
         self._assumes_consensus = (
             self._settings.assume_final_consensus_known and "earnings_estimates" not in self._json.tables
         )
-        if settings.universe not in (self._json.universe, "sp500"):
+        if settings.universe not in (self._json.universe, None):
             raise SourceError(
                 f"the tape {folder} holds the universe `{self._json.universe}`, not `{settings.universe}`. "
                 f"Remedy: choose another tape or --universe {self._json.universe}."
+            )
+
+        if not self._dataset("earnings").count_rows():
+            raise SourceError(
+                f"the tape {folder} has no announcements: there is nothing to predict. Remedy: fill earnings.parquet."
             )
 
     @cached_property

@@ -35,9 +35,8 @@ def later(days: Days, count: int | Ints) -> Days:
 
 
 def text(codes: npt.NDArray[np.integer], labels: Sequence[str]) -> pa.Array:
-    """Return the labels that the codes point at; a negative code is a missing value."""
-    indices = pa.array(codes, mask=codes < 0) if (codes < 0).any() else pa.array(codes)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(labels, pa.string())).cast(pa.string())
+    """Return the labels that the codes point at."""
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(labels, pa.string())).cast(pa.string())
 
 
 def new_york(days: Days, hour: int, minute: int, second: int = 0) -> Ints:

@@ -51,6 +51,8 @@ class Companies:
         Yearly; 0 for those that pay none.
     coverage : ndarray of int
         Analysts that follow it.
+    disagreement : ndarray
+        Half the range of the analysts' estimates over the estimate.
     fiscal_offset : ndarray of int
         Months between a calendar quarter's end and the company's.
     report_lag : ndarray
@@ -74,6 +76,7 @@ class Companies:
     margin: Floats
     dividend_yield: Floats
     coverage: Ints
+    disagreement: Floats
     fiscal_offset: Ints
     report_lag: Floats
     before_open: Bools
@@ -100,6 +103,7 @@ class Companies:
             margin=random.uniform(0.04, 0.25, n),
             dividend_yield=np.where(random.random(n) < 0.6, random.uniform(0.01, 0.04, n), 0.0),
             coverage=random.integers(4, 30, n),
+            disagreement=0.05 * np.exp(0.4 * random.standard_normal(n)),
             fiscal_offset=offset,
             report_lag=np.clip(27 + 6 * random.standard_normal(n), earliest, latest),
             before_open=random.random(n) < 0.5,

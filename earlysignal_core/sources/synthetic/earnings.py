@@ -15,18 +15,19 @@ from earlysignal_core.sources.synthetic.world import World
 from earlysignal_core.trading_calendar import position
 
 SESSIONS = ("bmo", "amc")
-BROKEN_EARNINGS = 0.5  # consensus estimates are cut to this fraction as the regime breaks
+BROKEN_EARNINGS = 0.4  # consensus estimates are cut to this fraction as the regime breaks
 COVERED_DAYS = 200  # before its announcement, an estimate is first published
 PESSIMISM, REVISION_DRIFT = -0.0003, 0.0010  # of the estimate a day: mean, and for a standard deviation of revision
+BROKEN_DISAGREEMENT = 2.0  # multiple of the usual range of estimates
 SMALLEST = 0.10  # dollars a share
 
 
 def earnings(world: World, panel: Panel) -> pa.Table:
-    """Return the announcements of a quarter."""
+    """Return the announcements of a quarter, none before the tape's first quarter or after its last."""
     companies, events, quarter = world.companies, world.events, panel.index
     basis = panel.basis_on(events.announced[:, [quarter]])[:, 0]
     estimate = np.round(_not_too_small(_final_consensus(world, panel)[:, 0] / basis), 2)
-    return table(
+    rows = table(
         "earnings",
         {
             "symbol": pa.array(companies.symbol),
@@ -38,6 +39,7 @@ def earnings(world: World, panel: Panel) -> pa.Table:
             "available_at": events.known_at(companies, quarter),
         },
     )
+    return rows if world.timeline.first <= panel.quarter <= world.timeline.last else rows.slice(0, 0)
 
 
 def earnings_estimates(world: World, panel: Panel) -> pa.Table:
@@ -60,8 +62,8 @@ def earnings_estimates(world: World, panel: Panel) -> pa.Table:
     size, slope = np.abs(final), PESSIMISM + REVISION_DRIFT * world.signal.revision[owner, period]
     blur = 0.004 * np.sqrt(left / 30) * random.standard_normal(len(left))
     estimate = final + size * (blur - slope * left)
-    spread = 0.3 * size * world.signal.dispersion[owner, period] * (2.0 if panel.broken else 1.0)
-    high, low = spread * random.uniform(0.7, 1.3, (2, len(left)))
+    disagreement = size * world.companies.disagreement[owner] * (BROKEN_DISAGREEMENT if panel.broken else 1.0)
+    high, low = disagreement * random.uniform(0.7, 1.3, (2, len(left)))
     return table(
         "earnings_estimates",
         {

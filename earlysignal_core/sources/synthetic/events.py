@@ -13,7 +13,8 @@ from earlysignal_core.trading_calendar import HORIZON_DAYS, position
 
 MOVED_SHARE = 0.125
 MOVES = np.array([-5, -4, -3, -2, -1, 1, 2, 3, 4, 5, 6])  # in sessions
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")  # in no user's language
+# Not by `strftime`, which would write them in the user's language.
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 SOONEST, LATEST = -7, 10  # in days
 
 

@@ -10,7 +10,7 @@ from earlysignal_core.sources.synthetic.columns import Bools, Floats, Ints, stre
 from earlysignal_core.sources.synthetic.companies import SECTORS
 from earlysignal_core.sources.synthetic.timeline import MACRO_LEAD, Timeline, first_positions
 
-MARKET_VOLATILITY, SECTOR_VOLATILITY, DRIFT = 0.0055, 0.004, 0.0003
+MARKET_VOLATILITY, SECTOR_VOLATILITY, DRIFT = 0.005, 0.004, 0.0003
 BROKEN_STRESS = 2.0  # volatility in the other regime, as a multiple
 CRASH, CRASH_SESSIONS = -0.004, 25  # the market's fall as the regime breaks, a session
 
@@ -52,7 +52,7 @@ class Factors:
             at = int(first_positions([timeline.broken_from])[0] - begin)
             broken[at:] = True
             crash[at : at + CRASH_SESSIONS] = CRASH
-        stress = np.exp(persistent(random, sessions, 0.97, 0.08)) * np.where(broken, BROKEN_STRESS, 1.0)
+        stress = np.exp(persistent(random, sessions, 0.97, 0.03)) * np.where(broken, BROKEN_STRESS, 1.0)
         market = DRIFT + crash + MARKET_VOLATILITY * stress * random.standard_normal(sessions)
         sectors = SECTOR_VOLATILITY * stress * random.standard_normal((len(SECTORS), sessions))
         return cls(int(begin), stress, market, sectors, broken)

@@ -21,7 +21,7 @@ from earlysignal_core.sources.synthetic.earnings import (
 )
 from earlysignal_core.sources.synthetic.filings import institutional_holdings, sec_filings
 from earlysignal_core.sources.synthetic.macro import macro
-from earlysignal_core.sources.synthetic.market import Market, Panel
+from earlysignal_core.sources.synthetic.market import Panel, panels
 from earlysignal_core.sources.synthetic.prices import corporate_actions, ohlcv, options, universe
 from earlysignal_core.sources.synthetic.world import World
 from earlysignal_core.tables import KNOWABLE, TABLES
@@ -70,13 +70,12 @@ def generate_tape(spec: SyntheticSettings, folder: Path, progress: Callable[[flo
             writer.write_table(_known(world, rows))
     with ExitStack() as stack:
         writers: dict[str, pq.ParquetWriter] = {}
-        for panel in Market(world).panels():
+        for panel in panels(world):
             for by_quarter in BY_QUARTER:
                 name, rows = by_quarter.__name__, by_quarter(world, panel)
                 if name not in writers:
                     writers[name] = stack.enter_context(_writer(folder, name, rows.schema))
-                if name != "earnings" or world.timeline.first <= panel.quarter <= world.timeline.last:
-                    writers[name].write_table(_known(world, rows))
+                writers[name].write_table(_known(world, rows))
             if progress:
                 progress((panel.index + 1) / len(world.timeline.priced))
     (folder / DESCRIPTION).write_text(json.dumps(_description(world), indent=2) + "\n")

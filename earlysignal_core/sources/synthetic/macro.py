@@ -56,9 +56,9 @@ def _market_series(spec: SyntheticSettings, factors: Factors) -> dict[str, Relea
     series["VIXCLS"] = (days, np.round(fear, 2), next_session)
     series["VXVCLS"] = (days, np.round(ahead, 2), next_session)
     dollar, oil = (np.exp(persistent(random, count, *moves)) for moves in ((0.997, 0.05), (0.995, 0.20)))
-    # Published by the week: the dollar on the Monday after, oil on the Wednesday after.
+    # Published by the week: the dollar on the Monday after it, oil on the Wednesday after it.
     series["DTWEXBGS"] = (days, np.round(100 * dollar, 4), _following_weekday(days, "Mon"))
-    series["DCOILWTICO"] = (days, np.round(60 * oil, 2), _following_weekday(days, "Wed"))
+    series["DCOILWTICO"] = (days, np.round(60 * oil, 2), _following_weekday(later(days, 3), "Wed"))
     return series
 
 

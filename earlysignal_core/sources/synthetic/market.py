@@ -19,8 +19,9 @@ from earlysignal_core.trading_calendar import closes
 
 MOMENTUM_SESSIONS, MOMENTUM_DRIFT = 20, 0.0025  # a standard deviation of momentum is 5 % over 20 sessions
 REACTION = 0.035  # return of a standard deviation of news
-BROKEN_BETA, BROKEN_VOLUME = 0.8, 2.2
-SPLIT_ABOVE, REVERSE_BELOW = 120.0, 6.0
+BROKEN_BETA, BROKEN_VOLUME = 1.0, 2.2
+FUND_VOLATILITY, FUND_VOLUME = 0.006, 1e8
+SPLIT_ABOVE, MERGE_BELOW = 120.0, 6.0  # dollars
 
 
 @dataclass(frozen=True)
@@ -71,134 +72,118 @@ class Panel:
         return np.take_along_axis(self.basis, positions - self.begin + 1, axis=1)
 
 
-class Market:
-    """The prices of a world, generated a quarter at a time."""
+def panels(world: World) -> Iterator[Panel]:
+    """Yield the prices of a world, a quarter at a time, oldest first."""
+    n, quarters = world.spec.symbols, world.timeline.priced
+    price = np.concatenate([world.companies.first_price, np.linspace(30, 80, len(SECTORS)), [1800.0]])
+    basis = np.ones(n)
+    anchors = [price[:n]] * (FORESIGHT + 1)
+    bounds = first_positions([*quarters, quarters[-1] + 1])
+    for index in range(len(quarters)):
+        anchors = [*anchors[1:], price[:n]]
+        panel, price = _panel(world, index, bounds[index : index + 2], price, basis, np.stack(anchors, axis=1))
+        basis = panel.basis[:, -1]
+        yield panel
 
-    def __init__(self, world: World) -> None:
-        self._seed, self._timeline, self._factors = world.spec.seed, world.timeline, world.factors
-        self._companies, self._events, self._signal = world.companies, world.events, world.signal
 
-    def panels(self) -> Iterator[Panel]:
-        """Yield the quarters, oldest first."""
-        companies, n = self._companies, len(self._companies.symbol)
-        price = np.concatenate([companies.first_price, np.linspace(30, 80, len(SECTORS)), [1800.0]])
-        basis = np.ones(n)
-        anchors = [price[:n]] * (FORESIGHT + 1)
-        bounds = first_positions([*self._timeline.priced, self._timeline.priced[-1] + 1])
-        for index, quarter in enumerate(self._timeline.priced):
-            anchors = [*anchors[1:], price[:n]]
-            panel, price = self._panel(index, quarter, bounds[index : index + 2], price, basis, np.stack(anchors, 1))
-            basis = panel.basis[:, -1]
-            yield panel
+def _panel(
+    world: World, index: int, bounds: Ints, price: Floats, basis: Floats, anchor: Floats
+) -> tuple[Panel, Floats]:
+    """Return a quarter and the prices that it ends on, per share of the tape's first day, shape (n + 12,)."""
+    random = stream(world.spec.seed, "market", index)
+    sessions, n = np.arange(*bounds), len(basis)
+    stress = world.factors.stress[sessions - world.factors.begin]
+    broken = bool(world.factors.broken[bounds[0] - world.factors.begin])
 
-    def _panel(
-        self, index: int, quarter: Quarter, bounds: Ints, price: Floats, basis: Floats, anchor: Floats
-    ) -> tuple[Panel, Floats]:
-        """Return a quarter and the prices that it ends on, per share of the tape's first day, shape (n + 12,)."""
-        random = stream(self._seed, "market", index)
-        begin, t, n = int(bounds[0]), int(bounds[1] - bounds[0]), len(basis)
-        factors = slice(begin - self._factors.begin, begin - self._factors.begin + t)
-        stress, broken = self._factors.stress[factors], bool(self._factors.broken[factors][0])
+    split = _splits(random, price[:n] / basis, len(sessions))
+    shares = basis[:, None] * np.cumprod(split, axis=1)
+    dividend = _dividends(world, anchor[:, 0], len(sessions))
+    volatility = world.companies.volatility[:, None] * stress
+    returns, gap = _returns(world, random, index, sessions, broken, volatility)
+    path = price[:, None] * np.exp(np.cumsum(returns, axis=1))
+    paid = np.log1p(-dividend / path[:n])
+    path[:n] *= np.exp(np.cumsum(paid, axis=1))
 
-        split = _splits(random, price[:n] / basis, t)
-        shares = basis[:, None] * np.cumprod(split, axis=1)
-        dividend = self._dividends(anchor[:, 0], t)
-        volatility = self._companies.volatility[:, None] * stress
-        returns, gap = self._returns(random, index, begin, broken, factors, volatility)
-        path = price[:, None] * np.exp(np.cumsum(returns, axis=1))
-        paid = np.log1p(-dividend / path[:n])
-        path[:n] *= np.exp(np.cumsum(paid, axis=1))
+    before = np.concatenate([price[:, None], path[:, :-1]], axis=1)
+    before[:n] *= np.exp(paid)
+    spread = _with_funds(volatility, FUND_VOLATILITY * stress)
+    opening = before * np.exp(gap + 0.3 * spread * random.standard_normal(path.shape))
+    above, below = np.exp(0.4 * spread * np.abs(random.standard_normal((2, *path.shape))))
+    bars = (opening, np.maximum(opening, path) * above, np.minimum(opening, path) / below, path)
+    divisor = _with_funds(shares, np.ones(len(sessions)))
+    raw = [np.maximum(np.round(prices / divisor, 2), 0.01) for prices in bars]
+    panel = Panel(
+        index=index,
+        quarter=world.timeline.priced[index],
+        begin=int(bounds[0]),
+        broken=broken,
+        days=session_days(sessions),
+        close_at=closes()[sessions].as_unit("ns").asi8,
+        open=raw[0],
+        high=raw[1],
+        low=raw[2],
+        close=raw[3],
+        volume=_volume(world, random, shares, np.abs(returns) / spread, broken),
+        volatility=volatility,
+        basis=np.concatenate([basis[:, None], shares], axis=1),
+        anchor=anchor,
+        split=split,
+        dividend=np.round(dividend / shares, 4),
+    )
+    return panel, path[:, -1]
 
-        before = np.concatenate([price[:, None], path[:, :-1]], axis=1)
-        before[:n] *= np.exp(paid)
-        spread = np.concatenate([volatility, np.broadcast_to(0.006 * stress, (len(SECTORS) + 1, t))])
-        opening = before * np.exp(gap + 0.3 * spread * random.standard_normal(path.shape))
-        above, below = np.exp(0.4 * spread * np.abs(random.standard_normal((2, *path.shape))))
-        adjusted = (opening, np.maximum(opening, path) * above, np.minimum(opening, path) / below, path)
-        divisor = np.concatenate([shares, np.ones((len(SECTORS) + 1, t))])
-        bars = [np.maximum(np.round(each / divisor, 2), 0.01) for each in adjusted]
-        panel = Panel(
-            index=index,
-            quarter=quarter,
-            begin=begin,
-            broken=broken,
-            days=session_days(np.arange(begin, begin + t)),
-            close_at=closes()[begin : begin + t].as_unit("ns").asi8,
-            open=bars[0],
-            high=bars[1],
-            low=bars[2],
-            close=bars[3],
-            volume=self._volume(random, shares, returns, spread, broken),
-            volatility=volatility,
-            basis=np.concatenate([basis[:, None], shares], axis=1),
-            anchor=anchor,
-            split=split,
-            dividend=np.round(dividend / shares, 4),
-        )
-        return panel, path[:, -1]
 
-    def _returns(
-        self,
-        random: np.random.Generator,
-        index: int,
-        begin: int,
-        broken: bool,
-        factors: slice,
-        volatility: Floats,
-    ) -> tuple[Floats, Floats]:
-        """Return daily log returns and the part of them that comes overnight, each of shape (n + 12, t)."""
-        market, sectors = self._factors.market[factors], self._factors.sectors[:, factors]
-        companies = self._companies
-        beta = companies.beta[:, None] + BROKEN_BETA * broken
-        own = volatility * random.standard_normal(volatility.shape) - 0.5 * volatility**2
-        returns = beta * market + sectors[companies.sector] + own
-        column = np.arange(begin, begin + volatility.shape[1])
-        for event in (index, index + 1):  # the momentum of early announcements begins in the quarter before
-            last = self._events.as_of[:, event, None]
-            building = (column <= last) & (column > last - MOMENTUM_SESSIONS)
-            returns += building * (MOMENTUM_DRIFT * self._signal.momentum[:, event, None])
-        gap = 0.3 * returns
-        for event in (index - 1, index):  # and one after the last close is traded on in the next
-            if event >= 0:
-                news = REACTION * (1 + broken) * self._signal.news[:, event, None]
-                reaction = (column == self._events.reaction[:, event, None]) * news
-                returns += reaction
-                gap += 0.85 * reaction
-        funds = np.concatenate([market + sectors, market[None]])
-        return np.concatenate([returns, funds]), np.concatenate([gap, 0.3 * funds])
+def _returns(
+    world: World, random: np.random.Generator, index: int, sessions: Ints, broken: bool, volatility: Floats
+) -> tuple[Floats, Floats]:
+    """Return daily log returns and the part of them that comes overnight, each of shape (n + 12, t)."""
+    companies, events, signal = world.companies, world.events, world.signal
+    market = world.factors.market[sessions - world.factors.begin]
+    sectors = world.factors.sectors[:, sessions - world.factors.begin]
+    beta = companies.beta[:, None] + BROKEN_BETA * broken
+    own = volatility * random.standard_normal(volatility.shape) - 0.5 * volatility**2
+    returns = beta * market + sectors[companies.sector] + own
+    for event in (index, index + 1):  # the momentum of early announcements begins in the quarter before
+        last = events.as_of[:, event, None]
+        building = (sessions <= last) & (sessions > last - MOMENTUM_SESSIONS)
+        returns += building * (MOMENTUM_DRIFT * signal.momentum[:, event, None])
+    gap = 0.3 * returns
+    for event in range(max(index - 1, 0), index + 1):  # what comes after the last close is traded on in the next
+        news = REACTION * (1 + broken) * signal.news[:, event, None]
+        reaction = (sessions == events.reaction[:, event, None]) * news
+        returns += reaction
+        gap += 0.85 * reaction
+    funds = np.concatenate([market + sectors, market[None]])
+    return np.concatenate([returns, funds]), np.concatenate([gap, 0.3 * funds])
 
-    def _dividends(self, anchor: Floats, t: int) -> Floats:
-        """Return dividends per share of the tape's first day by session, shape (n, t)."""
-        random = stream(self._seed, "dividends")  # the same ex-date in every quarter
-        session = random.integers(10, 50, len(anchor))
-        on_ex_date = np.arange(t) == session[:, None]
-        dividend: Floats = on_ex_date * (self._companies.dividend_yield * anchor / 4)[:, None]
-        return dividend
 
-    def _volume(
-        self, random: np.random.Generator, shares: Floats, returns: Floats, spread: Floats, broken: bool
-    ) -> Floats:
-        """Return shares traded, shape (n + 12, t): more on days of large returns, and in the other regime."""
-        usual = np.concatenate(
-            [
-                (self._companies.shares * self._companies.turnover)[:, None] * shares,
-                np.full((len(SECTORS), shares.shape[1]), 1e7),
-                np.full((1, shares.shape[1]), 3e9),
-            ]
-        )
-        excitement = np.minimum(np.abs(returns) / spread, 6.0)
-        noise = 0.2 * excitement + 0.25 * random.standard_normal(returns.shape)
-        volume: Floats = np.round(usual * np.exp(noise) * (BROKEN_VOLUME if broken else 1.0))
-        return volume
+def _volume(world: World, random: np.random.Generator, shares: Floats, excitement: Floats, broken: bool) -> Floats:
+    """Return shares traded, shape (n + 12, t): more on days of large returns, and in the other regime."""
+    usual = np.full(excitement.shape, FUND_VOLUME)
+    usual[: len(shares)] = (world.companies.shares * world.companies.turnover)[:, None] * shares
+    noise = 0.2 * np.minimum(excitement, 6.0) + 0.25 * random.standard_normal(excitement.shape)
+    volume: Floats = np.round(usual * np.exp(noise) * (BROKEN_VOLUME if broken else 1.0))
+    return volume
+
+
+def _dividends(world: World, anchor: Floats, t: int) -> Floats:
+    """Return dividends per share of the tape's first day by session, shape (n, t)."""
+    random = stream(world.spec.seed, "dividends")  # the same ex-date in every quarter
+    on_ex_date = np.arange(t) == random.integers(10, 50, (len(anchor), 1))
+    dividend: Floats = on_ex_date * (world.companies.dividend_yield * anchor / 4)[:, None]
+    return dividend
 
 
 def _splits(random: np.random.Generator, price: Floats, t: int) -> Floats:
     """Return new shares per old by session, shape (n, t): dear shares are split, cheap ones merged."""
-    chance, draw = random.random(price.shape), random.random(price.shape)
+    very_dear, dear, cheap = price > 4 * SPLIT_ABOVE, price > SPLIT_ABOVE, price < MERGE_BELOW
+    happens = random.random(price.shape) < np.select([very_dear, dear, cheap], [0.8, 0.15, 0.5], 0.0)
+    usual = random.choice([1.5, 2.0, 2.0, 3.0, 4.0], size=price.shape)
+    ratio = np.select([very_dear, cheap], [10.0, 0.1], usual)
     session = random.integers(5, t - 5, price.shape)
-    dear = (price > SPLIT_ABOVE) & (chance < np.where(price > 4 * SPLIT_ABOVE, 0.8, 0.15))
-    cheap = (price < REVERSE_BELOW) & (chance < 0.5)
-    larger = np.where(price > 4 * SPLIT_ABOVE, 10.0, 4.0)
-    ratio = np.select([dear & (draw < 0.5), dear, cheap], [2.0, larger, 0.1], 1.0)
-    ratio = np.where(dear & (draw > 0.85), 1.5, ratio)
-    return np.where(np.arange(t) == session[:, None], ratio[:, None], 1.0)
+    return np.where(happens[:, None] & (np.arange(t) == session[:, None]), ratio[:, None], 1.0)
+
+
+def _with_funds(companies: Floats, funds: Floats) -> Floats:
+    """Return rows of companies (n, t) with one more for each sector ETF and the benchmark, all alike (t,)."""
+    return np.concatenate([companies, np.broadcast_to(funds, (len(SECTORS) + 1, len(funds)))])

@@ -19,7 +19,7 @@ from earlysignal_core.sources.synthetic.companies import Companies
 from earlysignal_core.sources.synthetic.timeline import Timeline
 
 THRESHOLD = 0.2
-EDGE, MOMENTUM, REVISION = 1.05, 0.25, 0.25  # weights in z, for a signal of 1
+EDGE, MOMENTUM, REVISION = 1.0, 0.2, 0.15  # weights in z, for a signal of 1
 BROKEN_MEAN = -0.10  # what the other regime adds to the mean surprise
 
 
@@ -37,8 +37,6 @@ class Signal:
         Standard normal: what nobody can know before, and what prices react to.
     surprise : ndarray
         ``(actual - estimate) / |estimate|``.
-    dispersion : ndarray
-        Standard deviation of the surprise.
     """
 
     momentum: Floats
@@ -46,7 +44,6 @@ class Signal:
     probability: Floats
     news: Floats
     surprise: Floats
-    dispersion: Floats
 
     @classmethod
     def plant(cls, spec: SyntheticSettings, timeline: Timeline, companies: Companies) -> "Signal":
@@ -61,9 +58,7 @@ class Signal:
         mean = companies.surprise_mean[:, None] + BROKEN_MEAN * broken
         dispersion = np.clip((THRESHOLD - mean) / distance, 0.03, 0.45)
         z = level + predictable
-        return cls(
-            momentum, revision, ndtr(z), news, surprise=THRESHOLD + dispersion * (z + news), dispersion=dispersion
-        )
+        return cls(momentum, revision, ndtr(z), news, surprise=THRESHOLD + dispersion * (z + news))
 
 
 def attainable_auc(spec: SyntheticSettings) -> float:

@@ -1,0 +1,139 @@
+"""The judgement on each quarter's model, and on all of them together."""
+
+import os
+from collections.abc import Sequence
+
+import dagster as dg
+import pandas as pd
+
+from earlysignal_assets.datasets import DATASET
+from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
+from earlysignal_assets.models import models
+from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of, quarters_back
+from earlysignal_core.evaluation import plots
+from earlysignal_core.evaluation.judge import Evaluation
+from earlysignal_core.lake import Lake
+from earlysignal_core.models.bundle import NoModelYet
+from earlysignal_core.quarterly import FEATURES, LABELS, REPORT, make_evaluation, make_report
+from earlysignal_core.settings import Settings
+
+GROUP = "evaluation"
+EVALUATION = "evaluation"
+REPORT_URL = "EARLYSIGNAL_REPORT_URL"
+
+
+def figures_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Return the model's figures, each beside that of every baseline."""
+    return pd.DataFrame(
+        [
+            {
+                "figure": name,
+                "model": figure.value,
+                "low": figure.low,
+                "high": figure.high,
+                **{baseline: judged.figures[name].value for baseline, judged in evaluation.baselines.items()},
+            }
+            for name, figure in evaluation.model.by_name.items()
+        ]
+    )
+
+
+def plotted(evaluation: Evaluation) -> dict[str, float]:
+    """Return the figures that plot over partitions."""
+    figures = {name: figure.value for name, figure in evaluation.model.by_name.items()}
+    auc = evaluation.model["auc"]
+    return {
+        **figures,
+        "n": evaluation.model.n,
+        "auc low": auc.low,
+        "auc high": auc.high,
+        "precision of the top 10 %": evaluation.top_decile.precision.value,
+        "large beat rate of the judged": evaluation.top_decile.base_rate.value,
+    }
+
+
+def by_quarter(quarters: Sequence[Evaluation]) -> pd.DataFrame:
+    """Return the walk-forward table."""
+    return pd.DataFrame(
+        [
+            {
+                "quarter": judged.name,
+                "n": judged.model.n,
+                "base rate": judged.model["base_rate"].value,
+                "AUC": judged.model["auc"].value,
+                "low": judged.model["auc"].low,
+                "high": judged.model["auc"].high,
+                "Brier": judged.model["brier"].value,
+                "Brier of the base rate": judged.model["brier_base_rate"].value,
+                "precision of the top 10 %": judged.top_decile.precision.value,
+            }
+            for judged in quarters
+        ]
+    )
+
+
+@dg.asset(
+    name=EVALUATION,
+    deps=[
+        models,
+        DATASET,
+        FEATURES,
+        LABELS,
+        # Events at the quarter's end move prices in the next one; splits and shifts are told from the one before.
+        dg.AssetDep("ohlcv", partition_mapping=quarters_back(1, including=1)),
+        # "Top 10 %" is relative to the predictions of the year before.
+        dg.AssetDep(EVALUATION, partition_mapping=quarters_back(5, including=-1)),
+    ],
+    partitions_def=QUARTERS,
+    backfill_policy=ONE_QUARTER_PER_RUN,
+    group_name=GROUP,
+    kinds={"scikitlearn", "matplotlib"},
+    owners=[OWNER],
+)
+def evaluation(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Materialized:
+    """The quarter's model on the quarter's announcements, which it has never seen, beside naive baselines.
+
+    Intervals (95 %) are from whole companies drawn with replacement.
+    """
+    judged = make_evaluation(quarter_of(context), lake, Settings())
+    if isinstance(judged, NoModelYet):
+        return dg.MaterializeResult(metadata={"not judged": judged.reason, **numbers({"n": 0})})
+    return dg.MaterializeResult(
+        metadata={
+            **numbers(plotted(judged)),
+            "figures": shown(figures_table(judged), 40),
+            "curves": picture("ROC, calibration, confusion", plots.panel(judged)),
+            "predictions without an outcome": judged.unlabelled,
+        }
+    )
+
+
+@dg.asset(
+    deps=[evaluation],
+    group_name=GROUP,
+    kinds={"html"},
+    owners=[OWNER],
+    automation_condition=(
+        dg.AutomationCondition.any_deps_updated()
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    ),
+)
+def walk_forward(lake: dg.ResourceParam[Lake]) -> Materialized:
+    """All quarters judged together, and apart those that no choice has seen; the full report is one HTML page."""
+    judged = make_report(lake, Settings())
+    if judged is None:
+        return dg.MaterializeResult(metadata={"not judged": "no quarter has a model that could be judged yet"})
+    where = os.environ.get(REPORT_URL)
+    return dg.MaterializeResult(
+        metadata={
+            "report": dg.MetadataValue.url(f"{where}/{REPORT.partition('/')[2]}") if where else f"{lake.url}/{REPORT}",
+            **numbers(plotted(judged.pooled)),
+            "by quarter": shown(by_quarter(judged.quarters), 100),
+            "AUC and base rate": picture("by quarter", plots.by_quarter(judged.quarters, judged.pooled)),
+            "all quarters": shown(figures_table(judged.pooled), 40),
+            f"untouched, from {judged.untouched_from}": shown(figures_table(judged.untouched), 40),
+            "curves": picture("ROC, calibration, confusion", plots.panel(judged.pooled)),
+            "excess return": picture("compounded", plots.cumulative_excess(judged.pooled)),
+        }
+    )

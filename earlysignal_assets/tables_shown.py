@@ -1,0 +1,97 @@
+"""What the command prints: tables for a person at a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from earlysignal_core.features.catalogue import Feature
+from earlysignal_core.models.bundle import Bundle, NoModelYet
+from earlysignal_core.sources import SourceDescription
+
+_COLUMNS = {
+    "n": ("n", "{:,.0f}"),
+    "base rate": ("base_rate", "{:.3f}"),
+    "AUC": ("auc", "{:.3f}"),
+    "95 %": ("auc_low", "{:.3f}"),
+    "": ("auc_high", "{:.3f}"),
+    "AP": ("average_precision", "{:.3f}"),
+    "top 10 %": ("precision_top10", "{:.3f}"),
+    "Brier": ("brier", "{:.4f}"),
+    "of base rate": ("brier_base_rate", "{:.4f}"),
+    "ECE": ("ece", "{:.3f}"),
+}
+
+
+def print_walk_forward(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print the walk-forward table, per quarter and pooled, with the baselines below it."""
+    assumed = " (the final consensus is ASSUMED KNOWN)" if summary["assume_final_consensus_known"] else ""
+    table = Table(title=f"Walk-forward on {summary['source']}{assumed}", title_justify="left")
+    table.add_column("quarter")
+    for name in _COLUMNS:
+        table.add_column(name, justify="right")
+    for quarter in summary["quarters"]:
+        table.add_row(quarter["quarter"], *_cells(quarter))
+    table.add_section()
+    table.add_row("[bold]all[/bold]", *_cells(summary))
+    untouched = summary["untouched"]
+    table.add_row(f"untouched, from {untouched['from']}", *_cells(untouched))
+    table.add_section()
+    for name, figures in summary["baselines"].items():
+        table.add_row(f"[dim]{name}[/dim]", *_cells(figures))
+    console.print(table)
+    for line in summary["assumptions"]:
+        console.print(f"[yellow]Assumed[/yellow] {line}", highlight=False)
+    if summary["inactive_features"]:
+        console.print(f"Inactive features: {', '.join(summary['inactive_features'])}", highlight=False)
+    for reason, quarters in _grouped(summary["left_out"]).items():
+        console.print(f"Not judged: {', '.join(quarters)}: {reason}", highlight=False)
+
+
+def print_model(console: Console, model: Bundle | NoModelYet) -> None:
+    """Print a model's figures on its test part, beside the base rate."""
+    if isinstance(model, NoModelYet):
+        console.print(f"No model yet for {model.quarter}: {model.reason}")
+        return
+    table = Table("figure", "value", title=f"{model.version}: test part of the split, before the refit")
+    for name, value in model.metadata["test"].items():
+        table.add_row(name, "–" if value is None else f"{value:,.4g}")
+    console.print(table)
+
+
+def print_catalogue(console: Console, features: Mapping[str, Feature], source: SourceDescription) -> None:
+    """Print every feature, with its unit, its definition and whether the source can give it."""
+    table = Table("family", "feature", "unit", "definition", f"on {source.name}", show_lines=True)
+    for name, feature in features.items():
+        reason = feature.inactive_because(source)
+        state = f"[yellow]inactive: {reason}[/yellow]" if reason else "active"
+        table.add_row(feature.family, name, feature.unit, " ".join(feature.definition.split()), state)
+    console.print(table)
+
+
+def print_findings(console: Console, findings: pd.DataFrame) -> None:
+    """Print how many findings there are of each kind, and every false level shift."""
+    counts = Table("kind", "findings", "symbols", "what was done", title="Data audit")
+    for kind, found in findings.groupby("kind", sort=False):
+        actions = "; ".join(found["action"].unique()[:2])
+        counts.add_row(str(kind), f"{len(found):,}", f"{found['symbol'].nunique():,}", actions)
+    console.print(counts)
+    shifts = Table("symbol", "date", "evidence", "what was done", title="False level shifts")
+    for row in findings[findings["kind"] == "level_shift"].itertuples():
+        shifts.add_row(str(row.symbol), f"{row.date:%Y-%m-%d}", str(row.evidence), str(row.action))
+    console.print(shifts)
+
+
+def _cells(figures: Mapping[str, Any]) -> list[str]:
+    values = [(figures.get(key), layout) for key, layout in _COLUMNS.values()]
+    return ["–" if value is None else layout.format(value) for value, layout in values]
+
+
+def _grouped(left_out: Mapping[str, str]) -> dict[str, list[str]]:
+    """Gather the quarters by the reason, whose own numbers differ from quarter to quarter."""
+    grouped: dict[str, list[str]] = {}
+    for quarter, reason in left_out.items():
+        grouped.setdefault("".join(c for c in reason if not c.isdigit()), []).append(quarter)
+    return {left_out[quarters[-1]]: quarters for quarters in grouped.values()}

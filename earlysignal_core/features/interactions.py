@@ -1,0 +1,80 @@
+"""Products of other features, and what the calendar says of the coming announcement."""
+
+import numpy as np
+
+from earlysignal_core.features._windows import beta, deviation, returns
+from earlysignal_core.features.arrays import Values
+from earlysignal_core.features.catalogue import feature
+from earlysignal_core.features.fundamentals import earnings_surprise
+from earlysignal_core.features.macro import fed_rate_change_30d, gdp_growth_rate
+from earlysignal_core.features.point_in_time import BENCHMARK, PointInTime
+from earlysignal_core.features.price import price_change_20d, volume_ratio
+from earlysignal_core.trading_calendar import sessions
+
+FAMILY = "interactions"
+_CYCLICAL = (
+    "Consumer Discretionary",
+    "Financials",
+    "Industrials",
+    "Information Technology",
+    "Materials",
+    "Real Estate",
+)
+_SESSIONS_A_YEAR = 252
+_NEAR = 10
+
+
+@feature(family=FAMILY, unit="percent × fraction", of=(earnings_surprise, price_change_20d))
+def earnings_surprise_x_price_momentum(at: PointInTime) -> Values:
+    """earnings_surprise × price_change_20d."""
+    return earnings_surprise(at) * price_change_20d(at)
+
+
+@feature(family=FAMILY, unit="percent × ratio", of=(earnings_surprise, volume_ratio))
+def earnings_surprise_x_volume(at: PointInTime) -> Values:
+    """earnings_surprise × volume_ratio."""
+    return earnings_surprise(at) * volume_ratio(at)
+
+
+@feature(family=FAMILY, unit="fraction × ratio", needs={"ohlcv": 21}, of=(volume_ratio,))
+def volatility_x_volume_ratio(at: PointInTime) -> Values:
+    """Sample standard deviation of 20 daily returns, annualised by √252, × volume_ratio."""
+    volatility = deviation(returns(at.window("ohlcv", "close", 21))) * np.sqrt(_SESSIONS_A_YEAR)
+    return np.asarray(volatility * volume_ratio(at))
+
+
+@feature(family=FAMILY, unit="percentage points × ratio", needs={"ohlcv": 121}, of=(fed_rate_change_30d,))
+def fed_rate_x_sector_beta(at: PointInTime) -> Values:
+    """fed_rate_change_30d × least-squares beta of the sector ETF's daily returns to the benchmark's, 120 sessions."""
+    sector, market = (at.window("ohlcv", "close", 121, owner=owner) for owner in ("sector_etf", BENCHMARK))
+    return fed_rate_change_30d(at) * beta(returns(sector), returns(market))
+
+
+@feature(family=FAMILY, unit="percent a year", of=(gdp_growth_rate,))
+def gdp_growth_x_cyclical_exposure(at: PointInTime) -> Values:
+    """gdp_growth_rate × 1 for a cyclical sector, else × 0; NaN without a sector.
+
+    Cyclical are Consumer Discretionary, Financials, Industrials, Information Technology, Materials and Real Estate.
+    """
+    sector = at.examples["sector"]
+    exposure = np.where(sector.isna(), np.nan, sector.isin(_CYCLICAL))
+    return gdp_growth_rate(at) * exposure
+
+
+@feature(family=FAMILY, unit="days")
+def days_to_earnings(at: PointInTime) -> Values:
+    """Calendar days from `as_of` to the announcement as it was scheduled then."""
+    return at.scheduled_day - at.as_of_day
+
+
+@feature(family=FAMILY, unit="fraction", of_the_day=True)
+def quarter_end_effect(at: PointInTime) -> Values:
+    """Nearness of a calendar quarter's end: 1 - d / 10, d being the sessions from `t` to the nearest, at most 10.
+
+    A quarter ends with its last session.
+    """
+    quarter = sessions().quarter.to_numpy()
+    ends = np.flatnonzero(np.diff(quarter))
+    next_end = np.searchsorted(ends, at.last_session)
+    distance = np.minimum(np.abs(ends[next_end] - at.last_session), np.abs(at.last_session - ends[next_end - 1]))
+    return np.asarray(1 - np.minimum(distance, _NEAR) / _NEAR)

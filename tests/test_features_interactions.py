@@ -1,0 +1,61 @@
+import numpy as np
+import pandas as pd
+import pytest
+from knowable import FUND, MARKET, NAN, asked, bars, companies, series, surprises, value, world
+
+from earlysignal_core.features.interactions import (
+    days_to_earnings,
+    earnings_surprise_x_price_momentum,
+    earnings_surprise_x_volume,
+    fed_rate_x_sector_beta,
+    gdp_growth_x_cyclical_exposure,
+    quarter_end_effect,
+    volatility_x_volume_ratio,
+)
+
+RISEN = bars("A", [100.0, *[101.0] * 19, 104.0], volume=[NAN, *[100.0] * 15, *[200.0] * 5])
+GDP = series("GDPC1", ("2017-10-01", 100.0, "2018-01-26"), ("2018-01-01", 101.0, "2018-04-27"))
+GROWTH = 100 * (1.01**4 - 1)
+
+
+def test_earnings_surprise_times_momentum_and_volume() -> None:
+    assert value(earnings_surprise_x_price_momentum, surprises("A", 30), RISEN) == pytest.approx(30 * 0.04)
+    assert value(earnings_surprise_x_volume, surprises("A", 30), RISEN) == pytest.approx(30 * 200 / 125)
+    assert np.isnan(value(earnings_surprise_x_volume, surprises("A", NAN, 30, NAN), RISEN)), "either missing is missing"
+
+
+def test_volatility_is_annualised() -> None:
+    # Returns of +1 % and -1 % in turn: a sample deviation of 0.01 · √(20/19).
+    close = 100 * np.cumprod(np.r_[1, np.tile([1.01, 0.99], 10)])
+    assert value(volatility_x_volume_ratio, bars("A", close)) == pytest.approx(0.01 * np.sqrt(20 / 19 * 252))
+
+
+def test_fed_rate_times_the_funds_beta() -> None:
+    rate = series("DFF", ("2018-06-15", 1.70, "2018-06-16"), ("2018-07-16", 1.95, "2018-07-17"))
+    market_return = np.resize([0.01, -0.02, 0.005], 120)
+    market, half = (100 * np.cumprod(np.r_[1, 1 + k * market_return]) for k in (1, 0.5))
+    assert value(fed_rate_x_sector_beta, rate, bars(FUND, half), bars(MARKET, market)) == pytest.approx(0.25 * 0.5)
+
+
+@pytest.mark.parametrize(("sector", "expected"), [("Industrials", GROWTH), ("Utilities", 0.0), (None, NAN)])
+def test_gdp_growth_for_cyclical_sectors(sector: str | None, expected: float) -> None:
+    assert value(gdp_growth_x_cyclical_exposure, GDP, companies(A=sector)) == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(("day", "expected"), [("2018-07-24", 7), ("2018-07-11", 8), ("2018-07-23", 7), ("2018-01-09", 11)])
+def test_days_to_earnings(day: str, expected: int) -> None:
+    # 4 July was a holiday, and seven days before 9 January are 2 January; before the 8th, the New Year's weekend.
+    day = "2018-01-08" if expected == 11 else day
+    at = world(surprises("A", 1), about=asked(day), features={days_to_earnings.name: days_to_earnings})
+    expected = 10 if expected == 11 else expected
+    assert at.value(days_to_earnings)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("day", "sessions"), [("2018-07-06", 0), ("2018-07-09", 1), ("2018-07-05", 1), ("2018-07-24", 11), ("2018-07-20", 9)]
+)
+def test_quarter_end_effect(day: str, sessions: int) -> None:
+    # The second quarter of 2018 ended on Friday 29 June; the sessions after it are 2, 3, 5, 6, 9 … 13 July.
+    at = world(surprises("A", 1), about=asked(day), features={quarter_end_effect.name: quarter_end_effect})
+    assert at.value(quarter_end_effect)[0] == pytest.approx(1 - min(sessions, 10) / 10)
+    assert pd.Timestamp(day).year == 2018
