@@ -5,9 +5,11 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -23,7 +25,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-console = Console()
+# A pipe has no width of its own: wide enough for every table.
+console = Console(width=None if sys.stdout.isatty() else 110)
 _SOURCE_HELP = "A tape's folder. Without it: EARLYSIGNAL_TAPE, else the bundled synthetic source."
 Tape = Annotated[Path | None, typer.Option(help=_SOURCE_HELP, show_default=False)]
 From = Annotated[str | None, typer.Option("--from", help="First quarter, like 2016-Q1. [the source's first]")]
@@ -117,17 +120,16 @@ def up(
 @app.command()
 def features(
     symbol: str,
-    date: Annotated[str, typer.Argument(help="The announcement's date, like 2016-04-21.")],
+    date: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="The announcement's date, like 2016-04-21.")],
     tape: Tape = None,
-    rows: Annotated[bool, typer.Option(help="Show the rows that each feature was made from.")] = True,
 ) -> None:
     """Show every feature of one example, with its definition and the rows that it was made from."""
     from earlysignal_core.features.explain import explain
     from earlysignal_core.quarterly import described
 
-    workspace = _workspace(tape)
-    for explanation in explain(workspace.lake, described(workspace.lake), symbol, date):
-        tables_shown.print_explanation(console, explanation, with_rows=rows)
+    lake = _workspace(tape).lake
+    for explanation in explain(lake, described(lake), symbol, pd.Timestamp(date)):
+        tables_shown.print_explanation(console, explanation)
 
 
 @app.command()

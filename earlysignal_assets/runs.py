@@ -1,10 +1,11 @@
 """Running the walk-forward in this process: real Dagster runs on the instance that the UI shows, without its waits."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
@@ -54,6 +55,7 @@ def run_job(
     *,
     quarters: Sequence[Quarter] = (),
     select: Sequence[str] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> bool:
     """Execute a job in this process and record it as a run.
 
@@ -68,6 +70,8 @@ def run_job(
         None for assets without partitions; several only for assets that take them in one run.
     select : sequence of str, optional
         Only these assets of the job.
+    config : mapping, optional
+        Configuration of assets, by name.
 
     Returns
     -------
@@ -84,7 +88,7 @@ def run_job(
         }
     started = monotonic()
     result = defs.resolve_job_def(job).execute_in_process(
-        run_config=_QUIET,
+        run_config={**_QUIET, "ops": {name: {"config": values} for name, values in (config or {}).items()}},
         instance=instance,
         partition_key=quarters[0].key if len(quarters) == 1 else None,
         asset_selection=[dg.AssetKey(name) for name in select] if select is not None else None,
@@ -134,6 +138,49 @@ def walk_forward(
         if collected:
             progress("report", total - 1, total)
             run("report")
+        progress("done", total, total)
+    workspace.remember()
+    return outcome
+
+
+def train(
+    workspace: Workspace,
+    quarter: Quarter,
+    progress: Progress,
+    *,
+    version: str = "auto",
+    skip_ingest: bool = False,
+    skip_validation: bool = False,
+) -> Outcome:
+    """Train the model that could have been in service when a quarter began.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    quarter : Quarter
+    progress : function of (what, done, total)
+    version : str
+        ``auto``, or a name like ``v1.2.0``.
+    skip_ingest : bool
+        Take caches and features as they are.
+    skip_validation : bool
+        Learn also from quarters that a check refused; the lineage says so.
+    """
+    outcome = Outcome()
+    before = [q for q in workspace.source.description.quarters if q < quarter]
+    with instance_of(workspace) as instance:
+        total = len(before) + 2
+        ready = True
+        if not skip_ingest and before:
+            progress("caches", 0, total)
+            ready = run_job(instance, "universe", outcome) and run_job(instance, "collect", outcome, quarters=before)
+            for done, each in enumerate(before if ready else [], start=1):
+                progress(str(each), done, total)
+                run_job(instance, "quarter", outcome, quarters=[each], select=["feature_table"])
+        if ready:
+            progress(f"train {quarter}", total - 1, total)
+            config = {"dataset": {"skip_validation": skip_validation}, "models": {"version": version}}
+            run_job(instance, "quarter", outcome, quarters=[quarter], select=["dataset", "models"], config=config)
         progress("done", total, total)
     workspace.remember()
     return outcome

@@ -3,24 +3,28 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from earlysignal_core.features.catalogue import Feature
+from earlysignal_core.features.explain import Explanation
 from earlysignal_core.models.bundle import Bundle, NoModelYet
 from earlysignal_core.sources import SourceDescription
 
+_ROWS_SHOWN = 5
 _COLUMNS = {
     "n": ("n", "{:,.0f}"),
     "base rate": ("base_rate", "{:.3f}"),
     "AUC": ("auc", "{:.3f}"),
-    "95 %": ("auc_low", "{:.3f}"),
-    "": ("auc_high", "{:.3f}"),
+    "from": ("auc_low", "{:.3f}"),
+    "to": ("auc_high", "{:.3f}"),
     "AP": ("average_precision", "{:.3f}"),
     "top 10 %": ("precision_top10", "{:.3f}"),
     "Brier": ("brier", "{:.4f}"),
-    "of base rate": ("brier_base_rate", "{:.4f}"),
+    "base": ("brier_base_rate", "{:.4f}"),
     "ECE": ("ece", "{:.3f}"),
 }
 
@@ -28,7 +32,12 @@ _COLUMNS = {
 def print_walk_forward(console: Console, summary: Mapping[str, Any]) -> None:
     """Print the walk-forward table, per quarter and pooled, with the baselines below it."""
     assumed = " (the final consensus is ASSUMED KNOWN)" if summary["assume_final_consensus_known"] else ""
-    table = Table(title=f"Walk-forward on {summary['source']}{assumed}", title_justify="left")
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title=f"Walk-forward on {summary['source']}{assumed}",
+        title_justify="left",
+    )
     table.add_column("quarter")
     for name in _COLUMNS:
         table.add_column(name, justify="right")
@@ -42,6 +51,9 @@ def print_walk_forward(console: Console, summary: Mapping[str, Any]) -> None:
     for name, figures in summary["baselines"].items():
         table.add_row(f"[dim]{name}[/dim]", *_cells(figures))
     console.print(table)
+    console.print(
+        "AUC with its 95 % interval; `base` is the Brier score of forecasting the base rate.", highlight=False
+    )
     for line in summary["assumptions"]:
         console.print(f"[yellow]Assumed[/yellow] {line}", highlight=False)
     if summary["inactive_features"]:
@@ -69,6 +81,19 @@ def print_catalogue(console: Console, features: Mapping[str, Feature], source: S
         state = f"[yellow]inactive: {reason}[/yellow]" if reason else "active"
         table.add_row(feature.family, name, feature.unit, " ".join(feature.definition.split()), state)
     console.print(table)
+
+
+def print_explanation(console: Console, explanation: Explanation) -> None:
+    """Print what one feature says of one example, and the newest of the rows that it was made from."""
+    feature = explanation.feature
+    value = f"{explanation.value:,.6g} {feature.unit}" if np.isfinite(explanation.value) else "no value"
+    state = f"inactive: {explanation.inactive_because}" if explanation.inactive_because else value
+    console.print(f"\n[bold]{feature.name}[/bold]  {state}  [dim]{feature.family}[/dim]", highlight=False)
+    console.print(f"  {' '.join(feature.definition.split())}", highlight=False)
+    for table, rows in explanation.rows.items():
+        newest = rows.tail(_ROWS_SHOWN)
+        console.print(f"  [dim]{table}: the newest {len(newest)} of {len(rows)} row(s)[/dim]", highlight=False)
+        console.print(newest.to_string(index=False, line_width=console.width), highlight=False, markup=False)
 
 
 def print_findings(console: Console, findings: pd.DataFrame) -> None:

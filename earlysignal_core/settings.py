@@ -17,7 +17,7 @@ class SyntheticSettings(BaseModel):
     symbols: int = Field(100, ge=1)
     quarters: int = Field(20, ge=1)
     first: str = "2014-Q1"
-    seed: int = 7
+    seed: int = Field(7, ge=0)
     base_rate: float = Field(0.12, gt=0, lt=1)
     signal: float = Field(1.0, ge=0)
     break_quarter: str | None = None

@@ -75,7 +75,8 @@ def _fits(values: pd.Series, wanted: str) -> bool:
 
 def _cast(values: pd.Series, wanted: Any) -> pd.Series:
     if values.isna().all():  # of whatever type: an empty column has none
-        return pd.Series(pd.NaT if "datetime" in wanted else None, index=values.index, dtype=wanted)
+        empty: pd.Series = pd.Series(pd.NaT if "datetime" in wanted else None, index=values.index, dtype=wanted)
+        return empty
     if wanted == "float64":
         return pd.Series(values.to_numpy(dtype="float64", na_value=np.nan), index=values.index)
     cast: pd.Series = values.astype(wanted)

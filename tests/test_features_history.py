@@ -52,12 +52,12 @@ def test_eight_quarters_need_four(feature) -> None:
 def test_quarters_are_counted_not_rows() -> None:
     ninth_back = surprises("A", 80, 0, 0, NAN, 0, NAN, 0, NAN, 0)
     assert value(surprise_mean_8q, ninth_back) == 0
-    assert value(surprise_mean_4q, surprises("A", 80, 10, NAN, 20, NAN)) == 15
+    assert value(surprise_mean_4q, surprises("A", 80, 10, NAN, 20, NAN)) == pytest.approx(15)
 
 
 def test_an_estimate_of_zero_is_no_surprise() -> None:
     zero = announcements("A", ("18-Mar", "2018-04-24", 0.0, 1.0))
-    assert value(surprise_mean_4q, surprises("A", 10, 20, NAN), zero) == 15
+    assert value(surprise_mean_4q, surprises("A", 10, 20, NAN), zero) == pytest.approx(15)
 
 
 def test_same_season() -> None:
@@ -100,7 +100,7 @@ def test_eps_volatility_to_price() -> None:
     # Year-on-year changes of 1 and 3 dollars in turn: a sample deviation of √(8/7) over a price of 20.
     level = np.r_[np.zeros(4), np.tile([1.0, 3.0], 2), np.tile([2.0, 6.0], 2)]
     rows = [
-        (f"{period:%y-%b}", period.end_time.normalize() + pd.Timedelta(days=24), 1.0, eps)
+        (period.strftime("%y-%b"), period.end_time.normalize() + pd.Timedelta(days=24), 1.0, eps)
         for period, eps in zip(pd.period_range(end="2018Q1", periods=12, freq="Q"), level, strict=True)
     ]
     frames = announcements("A", *rows), bars("A", [20.0])

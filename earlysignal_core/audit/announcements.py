@@ -154,8 +154,10 @@ def _steps_at_seasons(earnings: pd.DataFrame) -> Iterator[Finding]:
             f"from {_named(first + at + 4)} on the estimates of every season stand at 1/{np.exp(-step[k, at]):.2f} of "
             f"the year before (seasons agree within {spread[k, at]:.2f} in logs), as after a split"
         )
+        # The quarter of the step may itself be missing; another of its four seasons then is the first that shows it.
+        first_day = next(announced[k, column] for column in range(at + 4, at + 8) if (k, column) in announced)
         action = "reported only: without recorded splits per-share figures are read as they stand"
-        yield Finding("share_basis", str(symbols[k]), announced.get((k, at + 4)), evidence, action)
+        yield Finding("share_basis", str(symbols[k]), first_day, evidence, action)
 
 
 def _quarters(earnings: pd.DataFrame) -> npt.NDArray[np.int64]:

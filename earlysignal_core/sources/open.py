@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources.source import Source
+from earlysignal_core.sources.synthetic import generate_tape
 from earlysignal_core.sources.tape import DESCRIPTION, TapeSource
 
 
@@ -22,8 +23,6 @@ def _generated(settings: Settings) -> Path:
     folder = settings.home.absolute() / "tapes" / f"synthetic-{digest}"
     if not (folder / DESCRIPTION).exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        from earlysignal_core.sources.synthetic import generate_tape
-
         with TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as unfinished:
             generate_tape(settings.synthetic, Path(unfinished) / folder.name)
             with suppress(OSError):  # another process was faster: its tape has the same bytes
