@@ -154,8 +154,9 @@ def _start(data: Path) -> None:
     said = ""
     for _ in range(_ATTEMPTS):
         if _is_alive(data, sockets):
-            _await(data)
-            return
+            if _becomes_ready(data):
+                return
+            continue
         if log.exists():
             log.replace(data / "log.before")
         command = ("start", "-w", "-t", _START_SECONDS, "-D", data, "-l", log, "-o", shlex.join(options))
@@ -170,11 +171,14 @@ def _start(data: Path) -> None:
     raise _failure("start", data, said)
 
 
-def _await(data: Path) -> None:
-    """Wait for a server that somebody else has started, who was killed or is stopping it."""
+def _becomes_ready(data: Path) -> bool:
+    """Wait for a server that somebody else has started, or is stopping."""
     deadline = time.monotonic() + _START_SECONDS
-    while _running(data) is None and (data / "postmaster.pid").exists() and time.monotonic() < deadline:
+    while (data / "postmaster.pid").exists() and time.monotonic() < deadline:
+        if _running(data) is not None:
+            return True
         time.sleep(0.2)
+    return False
 
 
 def _stop(data: Path) -> None:

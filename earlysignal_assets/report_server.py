@@ -59,6 +59,7 @@ def application(lake: Lake) -> Starlette:
 def serving(lake: Lake, listener: socket.socket) -> Iterator[None]:
     """Serve the reports on a bound socket, in a thread, for as long as the context lasts."""
     server = uvicorn.Server(uvicorn.Config(application(lake), log_level="warning", timeout_graceful_shutdown=2))
+    listener.listen()  # who comes before the thread is ready waits, and is not refused
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="report server", daemon=True)
     thread.start()
     try:

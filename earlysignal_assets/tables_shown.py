@@ -14,7 +14,7 @@ from earlysignal_core.features.explain import Explanation
 from earlysignal_core.models.bundle import Bundle, NoModelYet
 from earlysignal_core.sources import SourceDescription
 
-_ROWS_SHOWN = 5
+_ROWS_SHOWN = 4
 _COLUMNS = {
     "n": ("n", "{:,.0f}"),
     "base rate": ("base_rate", "{:.3f}"),
@@ -91,8 +91,8 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(f"\n[bold]{feature.name}[/bold]  {state}  [dim]{feature.family}[/dim]", highlight=False)
     console.print(f"  {' '.join(feature.definition.split())}", highlight=False)
     for table, rows in explanation.rows.items():
-        newest = rows.tail(_ROWS_SHOWN)
-        console.print(f"  [dim]{table}: the newest {len(newest)} of {len(rows)} row(s)[/dim]", highlight=False)
+        newest = rows.groupby(rows.columns[0], sort=False).tail(_ROWS_SHOWN)
+        console.print(f"  [dim]{table}: {len(newest)} of {len(rows)} row(s), the newest[/dim]", highlight=False)
         console.print(newest.to_string(index=False, line_width=console.width), highlight=False, markup=False)
 
 

@@ -87,7 +87,7 @@ def judge_newest(dataset: Dataset, lake: Lake) -> Judgement | None:
         return None
     newest, refused = Quarter.parse(quality["newest_quarter"]), quality["refused_quarters"]
     earlier = [q for q in lake.quarters(FEATURES) if q < newest and str(q) not in refused]
-    tables = [lake.read(FEATURES, [q]) for q in earlier[-REFERENCE_QUARTERS:]]
+    tables = [table for q in reversed(earlier) if len(table := lake.read(FEATURES, [q]))][:REFERENCE_QUARTERS][::-1]
     table, labels = lake.read(FEATURES, [newest]), lake.read(LABELS, [newest])
     return judge_quarter(newest, table, labels, tables, described(lake))
 

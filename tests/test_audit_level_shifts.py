@@ -1,12 +1,14 @@
 """False level shifts told from genuine moves: what is planted is found, what is genuine stays, nothing looks ahead."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted_shifts import PLANTS, found, random_walks, rows_of, without_volume
 
-from earlysignal_core.audit.level_shifts import LOOK_BACK, price_breaks
+from earlysignal_core.audit.level_shifts import LOOK_BACK, large_moves, price_breaks
 from earlysignal_core.audit.moves import judged_moves
 
 BARS = ("open", "high", "low", "close", "volume")
@@ -55,10 +57,16 @@ def some_bars(seed: int, symbols: int = 4, length: int = 200):
     return bars
 
 
+def others_of(bars):
+    return {"open_": bars["open"], "high": bars["high"], "low": bars["low"], "volume": bars["volume"]}
+
+
 def flags(bars):
-    return price_breaks(
-        bars["close"], open_=bars["open"], high=bars["high"], low=bars["low"], volume=bars["volume"]
-    )
+    return price_breaks(bars["close"], **others_of(bars))
+
+
+def measures(bars):
+    return large_moves(bars["close"], **others_of(bars))
 
 
 @pytest.mark.parametrize("kind", FLOORS)
@@ -104,6 +112,22 @@ def test_a_flag_depends_on_its_look_back_and_on_nothing_else(seed, session):
         for values in changed.values():
             values[:, outside] = np.where(other.random(values[:, outside].shape) < 0.5, np.nan, 7.0)
         np.testing.assert_array_equal(flags(changed)[:, session], expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000))
+def test_every_measure_of_a_move_is_taken_from_its_look_back_to_the_last_bit(seed):
+    bars = some_bars(seed)
+    whole = measures(bars)
+    moves = list(zip(whole.symbol, whole.session, strict=True))
+    for k in range(0, len(moves), max(1, len(moves) // 12)):
+        row, session = moves[k]
+        first = max(session - LOOK_BACK, 0)
+        alone = measures({name: values[row : row + 1, first : session + 1] for name, values in bars.items()})
+        assert alone.session[-1] == session - first
+        for field in fields(whole)[2:]:
+            there, here = getattr(whole, field.name)[k], getattr(alone, field.name)[-1]
+            np.testing.assert_array_equal(here, there, err_msg=field.name)
 
 
 @settings(max_examples=15, deadline=None)

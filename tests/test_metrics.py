@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import metrics as sk
 
 from earlysignal_core.evaluation.glossary import FIGURES
@@ -205,6 +205,23 @@ def test_intervals_are_told_by_the_seed():
     first = figures(label, score, 0.2, company, known_base_rate=0.1, seed=5)
     assert first == figures(label, score, 0.2, company, known_base_rate=0.1, seed=5)
     assert first["auc"] != figures(label, score, 0.2, company, known_base_rate=0.1, seed=6)["auc"]
+
+
+def test_resampled_sums_are_exact_whatever_the_order_of_addition():
+    random = np.random.default_rng(0)
+    drawn = Resamples.draw(random.integers(0, 300, 5000), seed=0)
+    reversed_ = Resamples(drawn.counts.shape[1] - 1 - drawn.company, drawn.counts[:, ::-1])
+    values_ = random.random((5000, 4))
+    assert_array_equal(reversed_.sums(values_), drawn.sums(values_))
+    assert_allclose(drawn.sums(values_)[0], drawn.counts[0][drawn.company] @ values_)
+
+
+def test_the_interval_of_the_calibration_error_lies_about_it():
+    random = np.random.default_rng(3)
+    probability = random.beta(1, 8, 3000)
+    error = figures(random.random(3000) < probability, probability, None, range(3000), known_base_rate=0.1)["ece"]
+    assert error.low < error.value < error.high
+    assert error.low >= 0
 
 
 def test_one_class_has_no_ranking_and_says_so():

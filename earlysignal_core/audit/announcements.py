@@ -10,7 +10,7 @@ from earlysignal_core.audit.finding import Finding
 from earlysignal_core.tables import fiscal_quarter
 
 _SPLITS = np.array([2.0, 3.0, 4.0, 5.0, 7.0, 10.0, 15.0, 20.0])
-_RATIO_TOLERANCE, _SEASONS_AGREE = 0.07, 0.2
+_RATIO_TOLERANCE, _SEASONS_AGREE = 0.12, 0.2
 _SMALLEST_SPLIT = 1.4
 _BEFORE_SPLIT, _AFTER_SPLIT = 60, 200
 _FEWEST_TWINS, _TWIN_SHARE = 2, 0.8

@@ -197,10 +197,12 @@ def _recorded_action(grid: BarGrid, moves: Moves, corporate_actions: pd.DataFram
     shares = -np.log(split)
     paid = np.log1p(-np.minimum(dividend / previous, 0.99))
     tolerance = np.fmax(0.03, 3 * np.nan_to_num(moves.scale))
-    by_split = np.abs(moves.size - shares) <= tolerance
-    by_dividend = (np.abs(moves.size - paid) <= tolerance) & (np.abs(paid) >= SMALLEST / 2)
+    by_split, by_dividend = (
+        np.minimum(np.abs(moves.size - expected_move), np.abs(moves.gap - expected_move)) <= tolerance
+        for expected_move in (shares, np.where(np.abs(paid) >= SMALLEST / 2, paid, np.nan))
+    )
     return _Evidence(
-        np.where(by_split | by_dividend, 4.0, 0.0),
+        np.where(by_split | by_dividend, 6.0, 0.0),
         lambda k: (
             f"a split of {split[k]:g} is recorded that day"
             if by_split[k]

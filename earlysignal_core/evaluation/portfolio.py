@@ -68,7 +68,7 @@ class Portfolio(Record):
     events: int
     sessions: int
     invested: int
-    mean_positions: float
+    mean_positions: Number
     cost_bps: float
     figures: dict[str, Figure]
     dates: list[str]

@@ -19,34 +19,32 @@ before the announcement. `t` is the last session whose close was known then, `C`
 the consensus EPS for the coming announcement. Missing is NaN, never 0. *Looks back* gives what a feature reads and how
 far, in brackets what it uses only where the source has it; *of the day* marks features that all companies share.
 """
+_TABLE_HEAD = "| feature | definition | unit | looks back |\n|---|---|---|---|"
 
 
 def render() -> str:
-    """Return the documentation of all features as Markdown, one table a family."""
+    """Return the documentation of all features as Markdown: for each family what its modules say, and a table."""
     families = groupby(catalogue().values(), key=lambda each: each.family)
-    sections = [_section(family, features) for family, features in families]
-    return "\n".join([_HEAD, *sections])
+    sections = [_section(family, list(features)) for family, features in families]
+    return "\n\n".join([_HEAD.rstrip(), *sections]) + "\n"
 
 
 def _section(family: str, features: Iterable[Feature]) -> str:
+    modules = dict.fromkeys(each.compute.__module__ for each in features)
+    notes = [(sys.modules[name].__doc__ or "").strip() for name in modules]
     rows = [f"| `{f.name}` | {_cell(f.definition)} | {f.unit} | {_look_back(f)} |" for f in features]
-    return "\n".join(
-        [
-            f"## {family.capitalize()}",
-            "",
-            "| feature | definition | unit | looks back |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
+    return "\n\n".join([f"## {family.capitalize()}", *notes, "\n".join([_TABLE_HEAD, *rows])])
 
 
 def _look_back(feature: Feature) -> str:
-    steps = [f"{count} {TABLES[table].axis}s of `{table}`" for table, count in feature.needs.items()]
-    steps += [f"({count} {TABLES[table].axis}s of `{table}`)" for table, count in feature.may_use.items()]
-    needed = [f"requires `{fact}`".replace("|", "\\|") for fact in feature.requires]
-    return "; ".join([*steps, *needed, *(["of the day"] if feature.of_the_day else [])]) or "the calendar"
+    read = [_reach(table, steps) for table, steps in feature.needs.items()]
+    used = [f"({_reach(table, steps)})" for table, steps in feature.may_use.items()]
+    required = [f"requires {' or '.join(f'`{option}`' for option in fact.split('|'))}" for fact in feature.requires]
+    return "; ".join([*read, *used, *required, *(["of the day"] if feature.of_the_day else [])]) or "the calendar"
+
+
+def _reach(table: str, steps: int) -> str:
+    return f"`{table}`: {steps} {TABLES[table].axis}{'s' if steps > 1 else ''}"
 
 
 def _cell(text: str) -> str:

@@ -40,8 +40,13 @@ def examples(earnings: pd.DataFrame, calendar: pd.DataFrame | None, universe: pd
     DataFrame
         `COLUMNS`, sorted by `as_of` and symbol. `scheduled_on` is the date that was expected at `as_of`. An
         announcement of which no schedule seven days ahead was known is left out: nobody would have predicted it.
+
+    Notes
+    -----
+    Of several rows of one event the first that has an actual is the announcement, as for its label: a date from which
+    it was moved has none, and what comes later is a correction.
     """
-    rows = earnings.assign(event=event_id(earnings))
+    rows = _announcement_of_each_event(earnings.assign(event=event_id(earnings)))
     if calendar is None:
         rows = rows.assign(scheduled_on=rows["announced_on"], as_of=as_of(rows["announced_on"]))
     else:
@@ -49,6 +54,12 @@ def examples(earnings: pd.DataFrame, calendar: pd.DataFrame | None, universe: pd
         rows = rows[rows["as_of"] < rows[KNOWABLE]]
     rows = rows.merge(universe[["symbol", "sector", "sector_etf"]], on="symbol", how="left", validate="m:1")
     return rows.sort_values(["as_of", "symbol", "announced_on"], kind="stable", ignore_index=True)[COLUMNS]
+
+
+def _announcement_of_each_event(rows: pd.DataFrame) -> pd.DataFrame:
+    ranked = rows.assign(_none=rows["eps_actual"].isna())
+    ranked = ranked.sort_values(["_none", KNOWABLE, "announced_on"], kind="stable").drop_duplicates("event")
+    return rows.loc[ranked.index.sort_values()]
 
 
 def _first_moments(calendar: pd.DataFrame) -> pd.DataFrame:

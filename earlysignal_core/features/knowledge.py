@@ -5,7 +5,8 @@ import pandas as pd
 
 from earlysignal_core.features.arrays import DAY, NOT_THERE, Flags, Moments, Rows
 
-_NEVER = np.iinfo(np.int64).max
+NEVER = np.iinfo(np.int64).max
+"""A moment that does not come."""
 
 
 class SteppedRows:
@@ -22,7 +23,7 @@ class SteppedRows:
     def __init__(self, owners: pd.Series, steps: Rows, available: Moments) -> None:
         codes, names = pd.factorize(owners)
         self._names = pd.Index(names)
-        self._available = np.append(available, _NEVER)  # NOT_THERE, -1, finds the one that is never known
+        self._available = np.append(available, NEVER)  # NOT_THERE, -1, finds the one that is never known
         self._first = int(steps.min()) if len(steps) else 0
         width = int(steps.max()) - self._first + 1 if len(steps) else 1
         order = np.lexsort((available, steps, codes))
@@ -107,7 +108,7 @@ class DatedRows:
         at = np.searchsorted(self._keys, owner * self._span + tomorrow)
         found = np.full((len(owner), length), NOT_THERE, dtype=np.int64)
         free = np.full(len(owner), length - 1)
-        newer_day = np.full(len(owner), _NEVER)
+        newer_day = np.full(len(owner), NEVER)
         walking = np.flatnonzero((owner >= 0) & (at > begin))
         while len(walking):
             at[walking] -= 1

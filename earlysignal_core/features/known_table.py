@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.features.arrays import DAY, NOT_THERE, Moments, Rows, Values
-from earlysignal_core.features.knowledge import DatedRows, SteppedRows
+from earlysignal_core.features.knowledge import NEVER, DatedRows, SteppedRows
 from earlysignal_core.tables import KNOWABLE, Axis, Table, fiscal_quarter, own_date
-from earlysignal_core.trading_calendar import position
+from earlysignal_core.trading_calendar import position, sessions
 
 
 class KnownTable:
@@ -80,7 +80,10 @@ class KnownTable:
         if self.of_an_event:
             owners = owners + ":" + self.frame["fiscal_period"]
         if self.contract.axis is Axis.SESSION:
-            return SteppedRows(owners, position(self.frame[self.contract.date]), self.available)
+            days = self.frame[self.contract.date]
+            last = position(days)
+            in_session = sessions()[last] == days  # a bar of a Sunday is none of Friday's
+            return SteppedRows(owners, last, np.where(in_session, self.available, NEVER))
         if self.contract.axis is Axis.FISCAL_QUARTER:
             quarters = fiscal_quarter(self.frame["fiscal_period"], self.frame[self.contract.date])
             return SteppedRows(owners, quarters, self.available)

@@ -179,11 +179,13 @@ class PointInTime:
             bars, which = self._bars_of(owner)
             self._remember(table, bars.rows[:, -length:])
             return np.take(bars.last(column, length), which, axis=0)
-        return self._tables[table].take(column, self._locate(table, length, owner, lag_days))
+        rows = self._locate(table, length, owner, lag_days)
+        return self._tables[table].take(column, rows)
 
     def matches(self, table: str, column: str, value: str, length: int) -> Values:
         """Return, for the symbol's rows of `window`, 1 where a text column has a value, 0 where not, NaN for no row."""
-        return self._tables[table].equals(column, value, self._locate(table, length, "symbol", 0))
+        rows = self._locate(table, length, "symbol", 0)
+        return self._tables[table].equals(column, value, rows)
 
     def counts(self, table: str, hit: Hit, days: int, among: Among) -> tuple[Values, Values]:
         """Count the rows that became known in the last days, of shape (n,) each: hits, and all that count.

@@ -1,0 +1,109 @@
+"""The main job, as a user starts it: every quarter as real Dagster runs, the same bytes whatever happens on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import dagster as dg
+import pandas as pd
+import pytest
+
+from earlysignal_assets.postgres import ensure_database, server
+from earlysignal_core.lake import Lake
+from earlysignal_core.models.bundle import versions
+from earlysignal_core.quarters import Quarter
+from tests.running import command, digests, environment, run, workspace
+
+FIRST, LAST = Quarter.parse("2014-Q1"), Quarter.parse("2015-Q4")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a demo that nobody disturbed."""
+    home = tmp_path_factory.mktemp("undisturbed")
+    done = run(home, "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return home
+
+
+def test_the_demo_prints_the_walk_forward_and_writes_its_figures(undisturbed: Path) -> None:
+    summary = json.loads((workspace(undisturbed) / "summary.json").read_text())
+    assert [q["quarter"] for q in summary["quarters"]] == ["2015-Q1", "2015-Q2", "2015-Q3", "2015-Q4"]
+    for figures in (summary, *summary["quarters"]):
+        assert figures["n"] > 0
+        assert figures["auc_low"] <= figures["auc"] <= figures["auc_high"]
+        assert figures["brier_base_rate"] > 0
+    assert set(summary["baselines"]) == {"never", "large_beat_rate_8q", "last_surprise_over_15", "logistic_history"}
+    assert summary["n"] == sum(q["n"] for q in summary["quarters"])
+    assert {"collect", "quarter", "report"} <= set(summary["seconds"])
+    assert "<html" in (workspace(undisturbed) / "lake" / "reports" / "walk-forward.html").read_text()[:500]
+
+
+def test_no_model_learns_from_what_was_not_known(undisturbed: Path) -> None:
+    lake = Lake(str(workspace(undisturbed) / "lake"))
+    for quarter in Quarter.range(FIRST + 4, LAST):
+        dataset = lake.read("dataset", [quarter])
+        predictions = lake.read("predictions", [quarter])
+        assert len(dataset) > 100
+        assert dataset["label_available_at"].max() < predictions["as_of"].min()
+        assert set(dataset["event"]).isdisjoint(predictions["event"])
+
+
+def test_the_runs_stand_in_the_instance_that_the_ui_shows(
+    undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = workspace(undisturbed)
+    with server(undisturbed) as url:
+        database = f"dagster_{folder.name}".replace("-", "_")
+        monkeypatch.setenv("EARLYSIGNAL_DAGSTER_URL", ensure_database(url, database))
+        monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster"))
+        with dg.DagsterInstance.get() as instance:
+            runs = instance.get_runs()
+            assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
+            assert sum(run.job_name == "quarter" for run in runs) == 14  # five of prices alone, eight, one after
+            made = instance.get_materialized_partitions(dg.AssetKey("evaluation"))
+            assert {Quarter.parse(key) for key in made} == set(Quarter.range(FIRST - 5, LAST + 1))
+            assert instance.get_materialized_partitions(dg.AssetKey("ohlcv")) == made
+
+
+def test_the_same_demo_again_changes_no_byte_and_makes_no_second_model(undisturbed: Path) -> None:
+    lake = workspace(undisturbed) / "lake"
+    before, models = digests(lake), versions(Lake(str(lake)))
+    assert models == ["v2015.1.0", "v2015.2.0", "v2015.3.0", "v2015.4.0", "v2016.1.0"]
+    assert run(undisturbed, "backfill", "--from", "2015-Q3", "--to", "2015-Q4").returncode == 0
+    assert digests(lake) == before
+
+
+@pytest.mark.slow
+def test_a_killed_backfill_run_again_ends_in_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
+    for seconds in (9, 14, 19):  # in the caches, among the features, among the models
+        demo = subprocess.Popen(command("demo"), env=environment(tmp_path), stdout=subprocess.DEVNULL)
+        time.sleep(seconds)
+        assert demo.poll() is None, "the demo ended before it could be killed"
+        os.kill(demo.pid, signal.SIGKILL)
+        demo.wait()
+    done = run(tmp_path, "demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert digests(workspace(tmp_path) / "lake") == digests(workspace(undisturbed) / "lake")
+
+
+def test_a_broken_table_is_refused_and_the_old_partition_stays(undisturbed: Path, tmp_path: Path) -> None:
+    (tape,) = (undisturbed / "tapes").iterdir()
+    broken = tmp_path / "tape"
+    subprocess.run(["cp", "-r", tape, broken], check=True)
+    assert run(tmp_path, "backfill", "--tape", broken, "--select", "universe", "--select", "ohlcv").returncode == 0
+    lake = workspace(tmp_path) / "lake"
+    before = digests(lake)
+    bars = pd.read_parquet(broken / "ohlcv.parquet")
+    bars.loc[(bars["symbol"] == bars["symbol"].iloc[5]) & (bars["session"] == "2015-05-05"), "close"] = -1.0
+    bars.to_parquet(broken / "ohlcv.parquet")
+    refused = run(
+        tmp_path, "backfill", "--tape", broken, "--from", "2015-Q2", "--to", "2015-Q2", "--select", "ohlcv"
+    )
+    assert refused.returncode == 1
+    for part in ("table `ohlcv`", "partition 2015-Q2", "2015-05-05", "not a positive number", "Remedy"):
+        assert part in refused.stdout
+    assert digests(lake) == before
