@@ -9,6 +9,7 @@ import pandas as pd
 from earlysignal_core.evaluation.resampling import (
     Figure,
     FloatArray,
+    Number,
     Record,
     Resamples,
     stationary_blocks,
