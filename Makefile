@@ -1,7 +1,8 @@
 # Needs Python 3.11 to 3.13 and make; everything else goes into .venv.
 
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo "$$p" && break; done)
+	"$$p" -c '$(FITS)' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
 SOURCE := $(if $(TAPE),--tape "$(TAPE)")
@@ -46,8 +47,10 @@ clean: ## remove .venv and all caches; the data in .earlysignal stays
 
 # pip brings uv, pinned by the same lock, and uv the rest: it is faster and byte-compiles on every core.
 $(READY): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "EarlySignal needs Python 3.11, 3.12 or 3.13, and found none. Install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv || { \
+	@"$(PYTHON)" -c '$(FITS)' 2>/dev/null || { \
+		echo "EarlySignal needs Python 3.11, 3.12 or 3.13. Install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@{ $(BIN)/python -c '$(FITS)' && $(BIN)/python -m pip --version; } >/dev/null 2>&1 || \
+		"$(PYTHON)" -m venv --clear .venv || { \
 		echo "Python could not make a virtual environment. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Setting up .venv (once; a minute or two) …"
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock >.venv/uv.lock

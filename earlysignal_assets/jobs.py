@@ -5,13 +5,13 @@ import dagster as dg
 from earlysignal_assets import caches, datasets, evaluation, features, models
 
 _ASSETS = {
-    "universe": [caches.universe],
+    "companies": [caches.universe],
     "collect": [*caches.CACHE_ASSETS, features.labels],
     "quarter": [features.feature_table, datasets.dataset, models.models, evaluation.evaluation],
     "report": [caches.data_audit, evaluation.walk_forward],
 }
 _DESCRIPTIONS = {
-    "universe": "Reads the companies and what the source says of itself.",
+    "companies": "Reads the companies and what the source says of itself.",
     "collect": "Reads every table of the source into the caches, any number of quarters in one run, and labels them.",
     "quarter": "One quarter of the walk-forward: features, dataset, model, evaluation. Run quarters in time order.",
     "report": "Audits the data and judges all quarters together.",

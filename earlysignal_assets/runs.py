@@ -131,7 +131,7 @@ def walk_forward(
     with instance_of(workspace) as instance:
         total = len(quarters) + 2
         progress("caches", 0, total)
-        collected = run("universe") and run("collect", quarters)
+        collected = run("companies") and run("collect", quarters)
         for done, quarter in enumerate(quarters if collected else [], start=1):
             progress(str(quarter), done, total)
             run("quarter", [quarter])
@@ -173,7 +173,7 @@ def train(
         ready = True
         if not skip_ingest and before:
             progress("caches", 0, total)
-            ready = run_job(instance, "universe", outcome) and run_job(instance, "collect", outcome, quarters=before)
+            ready = run_job(instance, "companies", outcome) and run_job(instance, "collect", outcome, quarters=before)
             for done, each in enumerate(before if ready else [], start=1):
                 progress(str(each), done, total)
                 run_job(instance, "quarter", outcome, quarters=[each], select=["feature_table"])

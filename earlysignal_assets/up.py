@@ -5,18 +5,18 @@ either be started again alone, and does not depend on which signal arrives.
 """
 
 import fcntl
+import http
+import http.client
 import os
 import signal
 import socket
 import sys
-import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import typer
 
@@ -37,6 +37,22 @@ _PYTHON = [sys.executable, "-m"]
 
 class UpError(EarlySignalError):
     """The system cannot be started."""
+
+
+class _Stop:
+    """Whether the user, or the system, has asked for an end.
+
+    Not a `threading.Event`: its lock may be held by the very code that a signal interrupts.
+    """
+
+    requested = False
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the request, at most so long, and say whether it has come."""
+        deadline = time.monotonic() + seconds
+        while not self.requested and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return self.requested
 
 
 def up(
@@ -85,46 +101,55 @@ def up(
             **(environment or {}),
             "PYTHONUNBUFFERED": "1",
         }
-        programs = Supervisor(folder / "up.json", folder / "logs", variables, typer.echo)
+        programs = Supervisor(folder / "up.json", folder / "logs", variables, _say)
         _listener(port, "--port").close()  # the web server binds it itself
         with _listener(report_port, "--report-port") as reports, serving(Lake(lake_url), reports):
-            typer.echo(f"Starting on {redact(base_url) if database_url else 'the embedded PostgreSQL'} …")
+            _say(f"Starting on {redact(base_url) if database_url else 'the embedded PostgreSQL'} …")
             target = ["-w", str(workspace)]
             try:
                 programs.start("webserver", [*_PYTHON, "dagster_webserver", "-h", HOST, "-p", str(port), *target])
                 programs.start("daemon", [*_PYTHON, "dagster._daemon", "run", *target])
-                if _wait_until_ready(f"http://{HOST}:{port}/server_info", programs, stop):
-                    typer.echo(f"\n  Dagster  http://{HOST}:{port}\n  Reports  http://{HOST}:{report_port}")
-                    typer.echo(f"  Logs     {folder / 'logs'}\n\nCtrl-C stops everything; the data stays in {folder}.")
+                if _wait_until_ready(port, programs, stop):
+                    _say(f"\n  Dagster  http://{HOST}:{port}\n  Reports  http://{HOST}:{report_port}")
+                    _say(f"  Logs     {folder / 'logs'}\n\nCtrl-C stops everything; the data stays in {folder}.")
                     _watch(programs, stop, None if database_url else home)
             finally:
-                typer.echo("Stopping …")
+                _say("Stopping …")
                 programs.stop()
-    typer.echo("Stopped.")
+    _say("Stopped.")
 
 
-def _watch(programs: Supervisor, stop: threading.Event, embedded_home: Path | None) -> None:
+def _watch(programs: Supervisor, stop: _Stop, embedded_home: Path | None) -> None:
     while not stop.wait(_TICK_SECONDS):
         if embedded_home is not None and not is_running(embedded_home):
-            typer.echo("PostgreSQL ended by itself; starting it again")
+            _say("PostgreSQL ended by itself; starting it again")
             ensure_running(embedded_home)
         programs.check()
 
 
-def _wait_until_ready(address: str, programs: Supervisor, stop: threading.Event) -> bool:
+def _wait_until_ready(port: int, programs: Supervisor, stop: _Stop) -> bool:
     deadline = time.monotonic() + _READY_SECONDS
     while not stop.wait(_TICK_SECONDS):
         programs.check()
-        try:
-            with urllib.request.urlopen(address, timeout=5):  # noqa: S310 - our own address
-                return True
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
-            if time.monotonic() > deadline:
-                raise UpError(
-                    f"the web server does not answer at {address} after {_READY_SECONDS:.0f} s. Remedy: read "
-                    f"webserver.log."
-                ) from None
+        if _answers(port):
+            return True
+        if time.monotonic() > deadline:
+            raise UpError(
+                f"the web server does not answer on port {port} after {_READY_SECONDS:.0f} s. Remedy: read "
+                f"webserver.log."
+            )
     return False
+
+
+def _answers(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # not urllib, which may ask a proxy
+    try:
+        connection.request("GET", "/server_info")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _listener(port: int, option: str) -> socket.socket:
@@ -153,16 +178,25 @@ def _only_one(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """Provide an event that the usual signals set; a second one changes nothing, since stopping has its own limits."""
-    stop = threading.Event()
+def _signals() -> Iterator[_Stop]:
+    """Take the first of the usual signals as a request to stop; more of them change nothing, for stopping is short."""
+    stop = _Stop()
 
-    def request_stop(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
+    def request(_number: int, _frame: FrameType | None) -> None:
+        stop.requested = True
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
 
-    before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before: dict[signal.Signals, Any] = {}
+    for asks in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        before[asks] = signal.signal(asks, request)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for asks, handler in before.items():
+            signal.signal(asks, handler)
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the terminal may have been closed, which is one of the reasons to stop
+        typer.echo(text)

@@ -23,7 +23,10 @@ from earlysignal_core.validation import checked
 ANNOUNCED_ON, LAST_SESSION, AS_OF = "2018-07-24", "2018-07-17", pd.Timestamp("2018-07-17 20:00", tz="UTC")
 NAN = float("nan")
 MARKET, FUND = "^M", "XLE"
-_SERIES = ("DFF FEDFUNDS UNRATE CPIAUCSL GDPC1 DGS10 BAA10Y BAMLH0A0HYM2 VIXCLS VXVCLS DTWEXBGS DCOILWTICO").split()
+SERIES = (
+    *("DFF", "FEDFUNDS", "UNRATE", "CPIAUCSL", "GDPC1", "DGS10", "BAA10Y", "BAMLC0A4CBBB", "BAMLC0A0CM"),
+    *("BAMLH0A0HYM2", "VIXCLS", "VXVCLS", "DTWEXBGS", "DCOILWTICO"),
+)
 
 
 def days(count: int, last: str = LAST_SESSION) -> pd.DatetimeIndex:
@@ -101,7 +104,7 @@ def source(tables: Mapping[str, Any], **changes: Any) -> SourceDescription:
         "last": "2018-Q4",
         "since": dict.fromkeys(tables, "2000-Q1"),
         "prices": "raw" if "corporate_actions" in tables else "adjusted",
-        "provides": (*(f"macro:{name}" for name in _SERIES), "ohlcv:etf_volume"),
+        "provides": (*(f"macro:{name}" for name in SERIES), "ohlcv:etf_volume"),
         "assumptions": (),
         "settings": TapeSettings(),
     }

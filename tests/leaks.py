@@ -1,4 +1,4 @@
-"""Tapes to hunt for leaks in: generated, synthetic and real ones, and the ways in which what is yet unknown may vary."""
+"""Tapes to hunt for leaks in, generated, synthetic and real, and the ways in which what is unknown may vary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,8 +19,8 @@ from earlysignal_core.sources.source import SourceDescription
 from earlysignal_core.sources.synthetic import generate_tape
 from earlysignal_core.sources.tape import TapeSource
 from earlysignal_core.tables import KNOWABLE, TABLES, UNIVERSE
-from earlysignal_core.trading_calendar import position
 from earlysignal_core.trading_calendar import closes as session_closes
+from earlysignal_core.trading_calendar import position
 from earlysignal_core.validation import checked
 
 Tables = Mapping[str, pd.DataFrame]
@@ -53,7 +53,11 @@ def moved(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, list[str]]:
     assert before.index.equals(after.index)
     assert before.columns.equals(after.columns)
     old, new = (np.ascontiguousarray(frame.to_numpy()).view(np.uint64) for frame in (before, after))
-    return {name: before.index[old[:, i] != new[:, i]].tolist() for i, name in enumerate(before) if (old[:, i] != new[:, i]).any()}
+    return {
+        name: before.index[old[:, i] != new[:, i]].tolist()
+        for i, name in enumerate(before)
+        if (old[:, i] != new[:, i]).any()
+    }
 
 
 # Variations of what was not known yet
@@ -62,9 +66,7 @@ def moved(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, list[str]]:
 def vary(tables: Tables, moment: pd.Timestamp, seed: int) -> dict[str, pd.DataFrame]:
     """Delete, change and add rows with ``available_at > moment`` in every table, and shuffle all."""
     random = np.random.default_rng(seed)
-    return {
-        name: frame if name == UNIVERSE else _varied(name, frame, moment, random) for name, frame in tables.items()
-    }
+    return {name: frame if name == UNIVERSE else _varied(name, frame, moment, random) for name, frame in tables.items()}
 
 
 def cut(tables: Tables, moment: pd.Timestamp) -> dict[str, pd.DataFrame]:
@@ -94,7 +96,11 @@ def _other_values(name: str, rows: pd.DataFrame, random: np.random.Generator) ->
     changed = rows.copy()
     for column in rows.columns.difference(keep):
         if rows[column].dtype == np.float64:
-            factor = random.choice([-1.0, 0.5, 3.0, np.nan], len(rows)) if name == "earnings" else random.choice([0.5, 3.0], len(rows))
+            factor = (
+                random.choice([-1.0, 0.5, 3.0, np.nan], len(rows))
+                if name == "earnings"
+                else random.choice([0.5, 3.0], len(rows))
+            )
             changed[column] = rows[column] * factor
         else:
             changed[column] = random.permutation(rows[column].to_numpy())
@@ -112,7 +118,7 @@ def generated(seed: int) -> Tape:
         "universe": knowable.companies(A="Financials", B="Financials", C="Utilities", D=None),
         "ohlcv": pd.concat([_bars(symbol, random) for symbol in ("A", "B", "C", "D", knowable.FUND, knowable.MARKET)]),
         "earnings": pd.concat([_announcements(symbol, random) for symbol in "ABCD"]),
-        "macro": pd.concat([_series(name, random) for name in knowable._SERIES]),
+        "macro": pd.concat([_series(name, random) for name in knowable.SERIES]),
     }
     tables["earnings_estimates"] = _estimates(tables["earnings"], random)
     tables["corporate_actions"] = pd.concat([_actions(symbol, random) for symbol in "ABCD"])
@@ -124,7 +130,7 @@ def generated(seed: int) -> Tape:
 @cache
 def synthetic(folder: Path) -> Tape:
     generate_tape(SyntheticSettings(symbols=12, quarters=14), folder)
-    return _read(folder, None, "2016-04-01", "2016-12-31")
+    return _read(folder, 1, "2016-04-01", "2016-12-31")
 
 
 @cache
@@ -133,17 +139,17 @@ def real(folder: Path) -> Tape:
     return _read(folder, 7, "2017-04-01", "2017-09-30")
 
 
-def _read(folder: Path, every: int | None, first: str, last: str) -> Tape:
+def _read(folder: Path, every: int, first: str, last: str) -> Tape:
     tape = TapeSource(folder, Settings())
     source = tape.description
     universe = tape.universe()
     chosen = universe["symbol"][::every]
     tables = {UNIVERSE: universe}
+    owners = [*chosen, *universe["sector_etf"].dropna().unique(), source.benchmark]
     for name in source.tables:
         if name != UNIVERSE:
-            rows = pd.concat([tape.read(name, quarter) for quarter in source.quarters], ignore_index=True)
-            owners = [*chosen, *universe["sector_etf"].dropna().unique(), source.benchmark]
-            tables[name] = rows if name == "macro" or not every else rows[rows["symbol"].isin(owners)].reset_index(drop=True)
+            rows = pd.read_parquet(folder / f"{name}.parquet")
+            tables[name] = checked(name, rows if name == "macro" else rows[rows["symbol"].isin(owners)])
     announced = tables["earnings"]
     lately = announced[announced["announced_on"].between(first, last)]
     return Tape(tables, source, examples(lately, tables.get("earnings_calendar"), universe))
@@ -155,14 +161,15 @@ def quarters_of(tape: Tape) -> list[Quarter]:
 
 def _bars(symbol: str, random: np.random.Generator) -> pd.DataFrame:
     count = 560
+    of_a_wild_company = symbol in ("B", "C", "D")
     jumps = np.where(random.random(count) < 0.005, random.choice([0.7, -0.7, 0.3], count), 0)
-    close = 50 * np.exp(np.cumsum(random.normal(0, 0.015, count) + jumps * (len(symbol) == 1)))
-    close[random.random(count) < (0.003 if len(symbol) == 1 else 0.0005)] = np.nan
+    close = 50 * np.exp(np.cumsum(random.normal(0, 0.015, count) + jumps * of_a_wild_company))
+    close[random.random(count) < (0.003 if of_a_wild_company else 0.0005)] = np.nan
     volume = random.lognormal(8, 0.3, count)
     frame = knowable.bars(symbol, close, last="2018-07-31")
     there = ~np.isnan(close)
     frame = frame.assign(high=frame["close"] * 1.01, low=frame["close"] * 0.99, volume=volume[there])
-    late = random.random(len(frame)) < 0.01
+    late = random.random(len(frame)) < (0.01 if of_a_wild_company else 0.001)
     delay = pd.to_timedelta(np.where(late, random.integers(1, 40, len(frame)), 0), "D")
     return frame.assign(available_at=frame["available_at"] + delay)
 
@@ -197,7 +204,9 @@ def _estimates(earnings: pd.DataFrame, random: np.random.Generator) -> pd.DataFr
     parts = []
     for days_before in (60, 20, 9, 6):
         day = earnings["announced_on"] - pd.Timedelta(days=days_before)
-        part = earnings[["symbol", "fiscal_period"]].assign(snapshot_on=day, eps_high=np.nan, eps_low=np.nan, analysts=3.0)
+        part = earnings[["symbol", "fiscal_period"]].assign(
+            snapshot_on=day, eps_high=np.nan, eps_low=np.nan, analysts=3.0
+        )
         part["eps_estimate"] = random.normal(1, 0.5, len(part))
         parts.append(part.assign(available_at=(day + pd.Timedelta(hours=16)).dt.tz_localize("UTC")))
     return pd.concat(parts).drop_duplicates(["symbol", "fiscal_period", "snapshot_on"])
@@ -229,6 +238,11 @@ def _series(name: str, random: np.random.Generator) -> pd.DataFrame:
     value = np.exp(np.cumsum(random.normal(0, 0.01, len(kept)))) * 20
     first = pd.DataFrame({"series": name, "period": kept, "value": value, "known": kept + pd.Timedelta(days=lag)})
     revised = first.sample(frac=0.2, random_state=random.integers(2**31))
-    revised = revised.assign(value=revised["value"] * 1.01, known=revised["known"] + pd.to_timedelta(random.integers(1, 60, len(revised)), "D"))
+    revised = revised.assign(
+        value=revised["value"] * 1.01,
+        known=revised["known"] + pd.to_timedelta(random.integers(1, 60, len(revised)), "D"),
+    )
     whole = pd.concat([first, revised])
-    return whole.assign(available_at=(whole["known"] + pd.Timedelta(hours=16)).dt.tz_localize("UTC")).drop(columns="known")
+    return whole.assign(available_at=(whole["known"] + pd.Timedelta(hours=16)).dt.tz_localize("UTC")).drop(
+        columns="known"
+    )

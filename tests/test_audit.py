@@ -191,6 +191,15 @@ def test_prices_that_stop_and_announcements_without_a_price(bars, earnings):
     assert set(reasons.index) == {"S013", "S014", "S015"}
 
 
+def test_the_price_must_be_there_a_week_before_the_announcement(bars, earnings):
+    first = earnings.groupby("symbol")["announced_on"].min() - pd.Timedelta(days=7)
+    symbol = first[first.isin(bars["session"])].index[0]
+    for begin, missing in ((first[symbol], False), (first[symbol] + pd.Timedelta(days=1), True)):
+        traded = bars[(bars["symbol"] != symbol) | (bars["session"] >= begin)]
+        findings = audit({"ohlcv": traded, "earnings": earnings}, BENCHMARK)
+        assert (symbol in set(findings[findings["kind"] == "no_price_at_as_of"]["symbol"])) is missing
+
+
 def test_the_benchmark_and_missing_columns(bars):
     days = bars["session"].unique()
     bars.loc[bars["symbol"] == "S016", "volume"] = np.nan

@@ -20,7 +20,7 @@ FLOORS = {
     "split 7:1, prices only": (0.97, 0.97),
     "split 3:2": (0.95, 0.80),
     "reverse split 1:10": (0.97, 0.97),
-    "reverse split 1:10, prices only": (0.97, 0.97),
+    "reverse split 1:10, prices only": (0.95, 0.97),
     "spin-off -15%": (0.25, 0.0),
     "spin-off -30%": (0.95, 0.2),
     "spin-off -50%": (0.97, 0.88),

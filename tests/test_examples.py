@@ -40,13 +40,17 @@ def test_where_dates_are_assumed_known_each_announcement_is_an_example() -> None
 
 
 def test_the_moment_follows_the_date_that_was_scheduled_then() -> None:
-    made = examples(announced("2018-07-26"), schedule(("2018-06-01", "2018-07-24"), ("2018-07-20", "2018-07-26")), UNIVERSE)
+    made = examples(
+        announced("2018-07-26"), schedule(("2018-06-01", "2018-07-24"), ("2018-07-20", "2018-07-26")), UNIVERSE
+    )
     assert made["scheduled_on"].tolist() == [pd.Timestamp("2018-07-24")], "the move came after the prediction"
     assert made["as_of"].tolist() == [pd.Timestamp("2018-07-17 20:00", tz="UTC")]
 
 
 def test_a_date_moved_in_time_moves_the_moment() -> None:
-    made = examples(announced("2018-07-26"), schedule(("2018-06-01", "2018-07-24"), ("2018-07-10", "2018-07-26")), UNIVERSE)
+    made = examples(
+        announced("2018-07-26"), schedule(("2018-06-01", "2018-07-24"), ("2018-07-10", "2018-07-26")), UNIVERSE
+    )
     assert made["as_of"].tolist() == [pd.Timestamp("2018-07-19 20:00", tz="UTC")]
 
 

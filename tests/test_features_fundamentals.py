@@ -21,5 +21,9 @@ def test_an_estimate_of_zero_gives_none_rather_than_an_older_one() -> None:
 
 
 def test_it_is_not_known_before_it_was_announced() -> None:
-    told = surprises("A", 5).assign(available_at="2018-07-17 20:00:01+00:00").astype({"available_at": "datetime64[ns, UTC]"})
+    told = (
+        surprises("A", 5)
+        .assign(available_at="2018-07-17 20:00:01+00:00")
+        .astype({"available_at": "datetime64[ns, UTC]"})
+    )
     assert np.isnan(value(earnings_surprise, told))

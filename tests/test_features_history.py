@@ -1,7 +1,20 @@
 import numpy as np
 import pandas as pd
 import pytest
-from knowable import MARKET, NAN, actions, announcements, asked, bars, companies, days, estimates, surprises, value, world
+from knowable import (
+    MARKET,
+    NAN,
+    actions,
+    announcements,
+    asked,
+    bars,
+    companies,
+    days,
+    estimates,
+    surprises,
+    value,
+    world,
+)
 
 from earlysignal_core.features.history import (
     announcement_date_shift,

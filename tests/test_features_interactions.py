@@ -49,7 +49,8 @@ def test_days_to_earnings(day: str, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("day", "sessions"), [("2018-07-06", 0), ("2018-07-09", 1), ("2018-07-05", 1), ("2018-07-24", 11), ("2018-07-20", 9)]
+    ("day", "sessions"),
+    [("2018-07-06", 0), ("2018-07-09", 1), ("2018-07-05", 1), ("2018-07-24", 11), ("2018-07-20", 9)],
 )
 def test_quarter_end_effect(day: str, sessions: int) -> None:
     # The second quarter of 2018 ended on Friday 29 June; the sessions after it are 2, 3, 5, 6, 9 … 13 July.

@@ -36,7 +36,9 @@ def test_change_over_30_days(feature, name: str) -> None:
 
 
 def test_30_days_ago_is_what_was_known_then() -> None:
-    released_late = series("VIXCLS", ("2018-06-15", 10, "2018-06-16"), ("2018-06-16", 50, "2018-06-18"), ("2018-07-16", 14, "2018-07-17"))
+    released_late = series(
+        "VIXCLS", ("2018-06-15", 10, "2018-06-16"), ("2018-06-16", 50, "2018-06-18"), ("2018-07-16", 14, "2018-07-17")
+    )
     assert value(vix_change_30d, released_late) == 4
 
 
@@ -92,7 +94,9 @@ def test_a_month_without_figures_is_not_skipped() -> None:
 
 def months(first: str, *values: float) -> list[tuple[str, float, str]]:
     starts = pd.date_range(first, periods=len(values), freq="MS")
-    return [(f"{day:%Y-%m-%d}", v, f"{day + pd.Timedelta(days=44):%Y-%m-%d}") for day, v in zip(starts, values, strict=True)]
+    return [
+        (f"{day:%Y-%m-%d}", v, f"{day + pd.Timedelta(days=44):%Y-%m-%d}") for day, v in zip(starts, values, strict=True)
+    ]
 
 
 def test_inflation_is_year_on_year() -> None:
@@ -109,7 +113,10 @@ def test_inflation_finds_the_month_of_last_year_over_a_hole() -> None:
 
 def test_gdp_growth_is_annualised() -> None:
     released = series(
-        "GDPC1", ("2017-10-01", 100.0, "2018-01-26"), ("2018-01-01", 101.0, "2018-04-27"), ("2018-04-01", 150.0, "2018-07-27")
+        "GDPC1",
+        ("2017-10-01", 100.0, "2018-01-26"),
+        ("2018-01-01", 101.0, "2018-04-27"),
+        ("2018-04-01", 150.0, "2018-07-27"),
     )
     assert value(gdp_growth_rate, released) == pytest.approx(100 * (1.01**4 - 1))
 

@@ -16,14 +16,18 @@ from earlysignal_core.features.price import (
 )
 
 
-@pytest.mark.parametrize(("feature", "sessions"), [(price_change_5d, 5), (price_change_10d, 10), (price_change_20d, 20)])
+@pytest.mark.parametrize(
+    ("feature", "sessions"), [(price_change_5d, 5), (price_change_10d, 10), (price_change_20d, 20)]
+)
 def test_price_change_is_the_return_over_its_sessions(feature, sessions: int) -> None:
     close = [90.0, 100.0, *[101.0] * (sessions - 1), 104.0]
     assert value(feature, bars("A", close)) == pytest.approx(0.04, rel=1e-12)
 
 
 def test_a_missing_end_gives_no_change() -> None:
-    assert np.isnan(value(price_change_5d, bars("A", [100.0, NAN, 101.0, 101.0, 101.0, 101.0, NAN]), bars(MARKET, [1.0])))
+    assert np.isnan(
+        value(price_change_5d, bars("A", [100.0, NAN, 101.0, 101.0, 101.0, 101.0, NAN]), bars(MARKET, [1.0]))
+    )
     assert np.isnan(value(price_change_5d, bars("A", [NAN, 101.0, 101.0, 101.0, 101.0, 102.0])))
     assert value(price_change_5d, bars("A", [100.0, 101.0, NAN, NAN, 101.0, 102.0])) == pytest.approx(0.02)
 
@@ -87,7 +91,9 @@ def _doubled_in_a_year() -> pd.DataFrame:
 
 
 def test_dividend_yield_change() -> None:
-    paid = actions("A", ("2016-11-01", "dividend", 0.5), ("2017-11-01", "dividend", 1.0), ("2018-05-01", "dividend", 1.0))
+    paid = actions(
+        "A", ("2016-11-01", "dividend", 0.5), ("2017-11-01", "dividend", 1.0), ("2018-05-01", "dividend", 1.0)
+    )
     assert value(dividend_yield_change, _doubled_in_a_year(), paid) == pytest.approx(100 * (2 / 100 - 0.5 / 50))
     too_old = actions("A", ("2016-07-15", "dividend", 9.0))
     assert value(dividend_yield_change, _doubled_in_a_year(), too_old) == 0
@@ -97,7 +103,9 @@ def test_dividends_are_put_on_the_share_basis_of_the_price() -> None:
     # Two for one on 2018-03-01: the old share cost twice as much and paid 1.00, the new one pays 0.50.
     after = _doubled_in_a_year()
     before = after["session"] < "2018-03-01"
-    raw = after.assign(**{column: after[column].where(~before, 2 * after[column]) for column in ("open", "high", "low", "close")})
+    raw = after.assign(
+        **{column: after[column].where(~before, 2 * after[column]) for column in ("open", "high", "low", "close")}
+    )
     paid = actions(
         "A",
         ("2016-11-01", "dividend", 1.0),

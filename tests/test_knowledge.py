@@ -19,7 +19,9 @@ def rows(maximum: int = 25):
 
 
 def asks():
-    return st.lists(st.tuples(st.sampled_from(OWNERS), st.integers(-2, 14), st.integers(-2, 12)), min_size=1, max_size=8)
+    return st.lists(
+        st.tuples(st.sampled_from(OWNERS), st.integers(-2, 14), st.integers(-2, 12)), min_size=1, max_size=8
+    )
 
 
 def frame(content: list[tuple[str, int, int]]) -> pd.DataFrame:
@@ -50,7 +52,7 @@ def test_stepped_rows_find_the_newest_known_row_of_each_step(content, asked, len
 @given(rows(), asks(), st.integers(1, 6), st.booleans())
 def test_dated_rows_find_the_last_known_rows_by_date(content, asked, length: int, revised: bool) -> None:
     known = frame(content)
-    owners, moments, last = questions(asked)
+    owners, moments, _ = questions(asked)
     index = DatedRows(known["owner"], known["step"].to_numpy(), known["available"].to_numpy(), revised=revised)
     found = index.locate(owners, moments, length)
     for i, (owner, moment) in enumerate(zip(owners, moments, strict=True)):

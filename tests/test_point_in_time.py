@@ -50,7 +50,9 @@ def window(table: str, column: str, length: int, *frames: pd.DataFrame, **option
 def test_a_row_counts_from_the_moment_at_which_it_became_known() -> None:
     told = announcements("A", ("18-Mar", "2018-04-24", 1.0, 1.2))
     assert window("earnings", "eps_actual", 1, told.assign(available_at=AS_OF)) == [1.2]
-    assert window("earnings", "eps_actual", 1, told.assign(available_at=JUST_AFTER)) == pytest.approx([NAN], nan_ok=True)
+    assert window("earnings", "eps_actual", 1, told.assign(available_at=JUST_AFTER)) == pytest.approx(
+        [NAN], nan_ok=True
+    )
 
 
 def test_windows_are_right_aligned_and_padded() -> None:
@@ -62,7 +64,9 @@ def test_windows_are_right_aligned_and_padded() -> None:
 
 
 def test_a_step_without_a_row_is_a_gap() -> None:
-    assert window("earnings", "eps_actual", 3, surprises("A", 50, NAN, 20)) == pytest.approx([1.5, NAN, 1.2], nan_ok=True)
+    assert window("earnings", "eps_actual", 3, surprises("A", 50, NAN, 20)) == pytest.approx(
+        [1.5, NAN, 1.2], nan_ok=True
+    )
     assert window("ohlcv", "close", 3, bars("A", [2.0, NAN, 3.0])) == pytest.approx([2, NAN, 3], nan_ok=True)
 
 
@@ -83,7 +87,9 @@ def test_rows_of_one_day_that_are_no_vintages_all_count() -> None:
 
 
 def test_a_lag_looks_from_an_earlier_moment() -> None:
-    known = series("S", ("2018-05-01", 1, "2018-06-17"), ("2018-06-01", 2, "2018-06-18"), ("2018-06-02", 3, "2018-07-17"))
+    known = series(
+        "S", ("2018-05-01", 1, "2018-06-17"), ("2018-06-01", 2, "2018-06-18"), ("2018-06-02", 3, "2018-07-17")
+    )
     assert window("macro", "value", 1, known, owner="S") == [3]
     assert window("macro", "value", 1, known, owner="S", lag_days=30) == [1]
 
@@ -168,7 +174,11 @@ def test_a_split_not_yet_known_looks_like_a_false_level_shift() -> None:
 
 def test_shares_since_leaves_spin_offs_out_of_earnings_but_not_of_dividends() -> None:
     known = actions(
-        "A", ("2018-02-01", "split", 1.253), ("2018-03-01", "split", 1.5), ("2018-05-01", "split", 0.125), ("2018-06-01", "dividend", 9.0)
+        "A",
+        ("2018-02-01", "split", 1.253),
+        ("2018-03-01", "split", 1.5),
+        ("2018-05-01", "split", 0.125),
+        ("2018-06-01", "dividend", 9.0),
     )
     days = (pd.to_datetime(["2018-01-01", "2018-02-15", "2018-03-01", "2018-06-01"]) - pd.Timestamp(0)).days
 

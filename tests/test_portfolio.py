@@ -48,6 +48,11 @@ def test_returns_of_an_announcement_by_hand(session, reaction, market):
     assert found["benchmark_reaction"] == pytest.approx(market - 1)
 
 
+def each_its_own(events: list[str]) -> pd.Series:
+    """Each event of a company of its own."""
+    return pd.Series(events, index=events, dtype="str")
+
+
 def test_a_weekend_announcement_is_reacted_to_on_monday():
     # Saturday 2018-04-21 is seven days after Saturday the 14th, whose last session is Friday the 13th.
     prices = pd.concat([bars("AAA", "2018-04-13", [100.0, 110, 120, 130, 140, 150, 160]), MARKET_BARS])
@@ -129,7 +134,7 @@ TWO = positions(
 
 
 def test_portfolio_by_hand():
-    found = calendar_time_portfolio(TWO, ["A", "B", "C"], cost_bps=10)
+    found = calendar_time_portfolio(TWO, each_its_own(["A", "B", "C"]), cost_bps=10)
     # 19th: 3 % − 0.1 % − 1 %; 20th: mean of (1 % − 0.1 %) and (−2 % − 0.1 %); 23rd: 5 % − 0.1 % − 2 %;
     # 24th: nothing is held; 25th: 4 % − 0.2 % − 1 %.
     excess = np.array([0.019, -0.006, 0.029, 0.0, 0.028])
@@ -150,17 +155,17 @@ def test_portfolio_by_hand():
 
 
 def test_costs_are_charged_once_on_each_side():
-    free = calendar_time_portfolio(TWO, ["C"], cost_bps=0)
-    paid = calendar_time_portfolio(TWO, ["C"], cost_bps=25)
+    free = calendar_time_portfolio(TWO, each_its_own(["C"]), cost_bps=0)
+    paid = calendar_time_portfolio(TWO, each_its_own(["C"]), cost_bps=25)
     assert free.cumulative[-1] - paid.cumulative[-1] == pytest.approx(2 * 0.0025)
 
 
 def test_a_portfolio_that_holds_nothing_has_no_figures():
-    found = calendar_time_portfolio(TWO, [], cost_bps=10)
+    found = calendar_time_portfolio(TWO, each_its_own([]), cost_bps=10)
     assert (found.events, found.sessions, found.dates) == (0, 0, [])
     assert {figure.reason for figure in found.figures.values()} == {"no position"}
     assert np.isnan([figure.value for figure in found.figures.values()]).all()
-    one_day = calendar_time_portfolio(TWO, ["C"], cost_bps=10).figures
+    one_day = calendar_time_portfolio(TWO, each_its_own(["C"]), cost_bps=10).figures
     assert one_day["sharpe"].reason == "too few days, or none differs from another"
     assert one_day["annual_excess"].value == pytest.approx(252 * 0.028)
 
@@ -170,11 +175,11 @@ def test_an_edge_that_is_there_is_found_and_one_that_is_not_is_not():
     days = sessions()[sessions().get_loc("2016-01-04") :][:500]
     noise = random.normal(0, 0.01, 500)
     rows = pd.DataFrame({"event": "A", "session": days, "gross": noise, "benchmark": 0.0, "sides": 0.0})
-    edge = calendar_time_portfolio(rows.assign(gross=noise - noise.mean() + 0.002), ["A"], cost_bps=10)
-    none = calendar_time_portfolio(rows.assign(gross=noise - noise.mean()), ["A"], cost_bps=10)
+    edge = calendar_time_portfolio(rows.assign(gross=noise - noise.mean() + 0.002), each_its_own(["A"]), cost_bps=10)
+    none = calendar_time_portfolio(rows.assign(gross=noise - noise.mean()), each_its_own(["A"]), cost_bps=10)
     assert edge.figures["sharpe"].above(0)
     assert none.figures["sharpe"].low < 0 < none.figures["sharpe"].high
-    again = calendar_time_portfolio(rows.assign(gross=noise - noise.mean() + 0.002), ["A"], cost_bps=10)
+    again = calendar_time_portfolio(rows.assign(gross=noise - noise.mean() + 0.002), each_its_own(["A"]), cost_bps=10)
     assert again.model_dump_json() == edge.model_dump_json()
 
 

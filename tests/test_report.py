@@ -276,6 +276,18 @@ def test_findings_claim_no_more_than_the_intervals_bear(judged, nothing):
     assert findings(nothing) == []
 
 
+@pytest.mark.parametrize(
+    ("net_low", "sharpe_low", "earned"), [(0.001, 0.2, True), (-0.001, 0.2, False), (0.001, -0.2, False)]
+)
+def test_an_excess_return_is_claimed_only_where_both_intervals_bear_it(judged, net_low, sharpe_low, earned):
+    pooled = judged.pooled
+    reaction = pooled.returns["reaction"].model_copy(update={"net": Figure(value=0.01, low=net_low, high=0.02)})
+    sharpe = {"sharpe": Figure(value=1.0, low=sharpe_low, high=2.0)}
+    portfolio = pooled.portfolio.model_copy(update={"figures": pooled.portfolio.figures | sharpe})
+    changed = pooled.model_copy(update={"returns": pooled.returns | {"reaction": reaction}, "portfolio": portfolio})
+    assert ("The top 10 % earned an excess return." in claims(replace(judged, pooled=changed))) is earned
+
+
 def test_findings_see_a_return_that_is_there():
     assert "The top 10 % earned an excess return." in claims(walked(*made_up(companies=80, edge=0.06)))
 

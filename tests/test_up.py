@@ -1,5 +1,6 @@
 """`earlysignal up` as a user lives it: it starts, survives what is killed, and stops without orphans."""
 
+import http.client
 import json
 import os
 import signal
@@ -7,8 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+SMALL = {"EARLYSIGNAL_SYNTHETIC__SYMBOLS": "5", "EARLYSIGNAL_SYNTHETIC__QUARTERS": "4"}
 COMMAND = [sys.executable, "-c", "from earlysignal_assets.cli import main; main()", "up"]
 DAEMONS = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
 ASSETS = "{ assetNodes { assetKey { path } groupName } }"
@@ -38,7 +38,10 @@ class System:
         """The web server and the daemon."""
         found: dict[str, psutil.Process] = {}
         for child in psutil.Process(self.process.pid).children():
-            command = " ".join(child.cmdline())
+            try:
+                command = " ".join(child.cmdline())
+            except psutil.NoSuchProcess:
+                continue
             found |= {name: child for name in ("dagster_webserver", "dagster._daemon") if name in command}
         return found
 
@@ -49,12 +52,8 @@ class System:
         return whole + [child for process in whole for child in process.children(recursive=True)]
 
     def ask(self, query: str, **variables: Any) -> Any:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/graphql", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.load(answer)["data"]
+        body = json.dumps({"query": query, "variables": variables})
+        return json.loads(fetch(self.port, "POST", "/graphql", body))["data"]
 
     def launch(self, asset: str, location: str = "earlysignal_assets.definitions") -> str:
         selector = {
@@ -77,7 +76,7 @@ class System:
     def answers(self) -> bool:
         try:
             return bool(self.ask("{ version }"))
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+        except (OSError, http.client.HTTPException):
             return False
 
     def healthy(self) -> bool:
@@ -91,6 +90,18 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.2)
+
+
+def fetch(port: int, method: str, path: str, body: str | None = None) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read().decode()
+        assert answer.status == http.HTTPStatus.OK, content
+        return content
+    finally:
+        connection.close()
 
 
 def free_port() -> int:
@@ -107,11 +118,7 @@ def gone(processes: list[psutil.Process]) -> bool:
 @contextmanager
 def starting(home: Path, command: Sequence[str] = COMMAND, workspace: Path | None = None) -> Iterator[System]:
     """A small synthetic system, ready; killed with all its children if a test leaves it running."""
-    environment = os.environ | {
-        "EARLYSIGNAL_HOME": str(home),
-        "EARLYSIGNAL_SYNTHETIC__SYMBOLS": "5",
-        "EARLYSIGNAL_SYNTHETIC__QUARTERS": "4",
-    }
+    environment = os.environ | SMALL | {"EARLYSIGNAL_HOME": str(home)}
     log, port, report_port = home.with_suffix(".log"), free_port(), free_port()
     if workspace is None:
         command = [*command, "--port", str(port), "--report-port", str(report_port)]
@@ -136,14 +143,17 @@ def starting(home: Path, command: Sequence[str] = COMMAND, workspace: Path | Non
 
 def another(environment: Mapping[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     """Run a second `up`, which is expected to be refused."""
-    return subprocess.run([*COMMAND, *options], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        [*COMMAND, *options], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
-def stop(system: System, sign: signal.Signals) -> None:
-    """Send a signal; everything ends in order within 15 seconds."""
+def stop(system: System, sign: signal.Signals, times: int = 1) -> None:
+    """Send a signal, perhaps impatiently; everything ends in order within 15 seconds."""
     whole = system.everything()
     assert len(whole) > 4
-    system.process.send_signal(sign)
+    for _ in range(times):
+        system.process.send_signal(sign)
     assert system.process.wait(timeout=15) == 0, system.said()
     wait_for(lambda: gone(whole), seconds=2)
     assert system.said().endswith("Stopped.\n")
@@ -155,8 +165,7 @@ def test_it_starts_survives_what_is_killed_and_stops_without_orphans(tmp_path: P
         # the graph is there, and so are the daemon and the reports
         assert len({node["groupName"] for node in system.ask(ASSETS)["assetNodes"]}) >= 5
         wait_for(system.healthy)
-        with urllib.request.urlopen(f"http://127.0.0.1:{system.report_port}/") as page:
-            assert b"Reports" in page.read()
+        assert "Reports" in fetch(system.report_port, "GET", "/")
 
         # a second one for the same source is refused
         again = another(system.environment(), "--port", str(free_port()))
@@ -172,7 +181,7 @@ def test_it_starts_survives_what_is_killed_and_stops_without_orphans(tmp_path: P
         assert "webserver ended by itself (killed by SIGKILL)" in system.said()
         assert "daemon ended by itself (killed by SIGKILL)" in system.said()
 
-        stop(system, signal.SIGINT)
+        stop(system, signal.SIGINT, times=50)
 
 
 def test_a_port_in_use_is_named_and_nothing_is_left_running(tmp_path: Path) -> None:
@@ -180,7 +189,7 @@ def test_a_port_in_use_is_named_and_nothing_is_left_running(tmp_path: Path) -> N
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        refused = another(os.environ | {"EARLYSIGNAL_HOME": str(tmp_path)}, "--port", str(port))
+        refused = another(os.environ | SMALL | {"EARLYSIGNAL_HOME": str(tmp_path)}, "--port", str(port))
     assert refused.returncode == 1
     assert f"port {port} on 127.0.0.1" in refused.stdout
     assert "choose another by `--port`" in refused.stdout
@@ -259,7 +268,7 @@ def test_dagsters_own_commands_work_in_a_checkout(tmp_path: Path) -> None:
     """Without DAGSTER_HOME, in the repository's root."""
     root = Path(__file__).parents[1]
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
-    environment |= {"EARLYSIGNAL_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "1"}
+    environment |= SMALL | {"EARLYSIGNAL_HOME": str(tmp_path), "DAGSTER_DISABLE_TELEMETRY": "1"}
     dagster = [sys.executable, "-m", "dagster"]
     validated = subprocess.run(
         [*dagster, "definitions", "validate", "-w", "workspace.yaml"],

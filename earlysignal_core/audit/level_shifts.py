@@ -23,7 +23,7 @@ SMALLEST = 0.10
 _RECENT, _SETTLED, _WILD = 10, 5, 8.0
 _FEWEST_RETURNS = 10
 _SCALE_FLOOR = 0.005
-_CALM_JUMP, _CALM_JUMP_LARGE, _LARGE = 3.3, 2.3, 0.25
+_CALM_JUMP, _CALM_JUMP_LARGE, _LARGE = 3.0, 2.0, 0.25
 _JUMP = 4.0
 _ABSENCE = 20
 _LONG_HOLE, _JUMP_OVER_HOLE, _MOVE_OVER_HOLE = 5, 4.0, 0.2
@@ -52,8 +52,8 @@ class Moves:
     calm_scale : ndarray
         The same of the whole look-back only, which a series that has just flipped does not inflate.
     turnover : ndarray
-        Volume over its median, in shares or dollars, whichever is less (an unadjusted split leaves one of them as it
-        was); over the look-back or over what followed its last jump, whichever is more. NaN where there is none.
+        Dollars traded over their median in the look-back, or since its last jump, whichever is less. NaN where there
+        is no volume.
     day_range : ndarray
         ln(high / low) over its median; NaN where there is none, infinite where bars are usually mere points, so that
         nothing passes for calm in a series that hardly trades.
@@ -162,13 +162,10 @@ def large_moves(
     enough = (moved >= _FEWEST_RETURNS) & (2 * moved >= bars)
     calm_scale = np.where(enough, robust_scale(recent_returns) * np.sqrt(1 + hole), np.nan)
     lately = robust_scale(without_jumps(recent_returns[:, -_RECENT:], calm_scale)) * np.sqrt(1 + hole)
-    settled = _since_last_jump(recent_returns, calm_scale)
-    usual_spread = median(past(spread))
-
-    def turnover(since: Flags) -> Grid:
-        traded = [to_usual(grid[at], median(np.where(since, past(grid), np.nan))) for grid in (volume, volume * close)]
-        return np.fmin(*traded)
-
+    dollars, usual_spread = past(volume * close), median(past(spread))
+    # Whatever followed the last jump stands on the present level, even if that jump was a shift itself.
+    settled = np.where(_since_last_jump(recent_returns, calm_scale), dollars, np.nan)
+    usual_dollars = np.fmin(median(dollars), median(settled))
     return Moves(
         symbol=symbol,
         session=session,
@@ -177,7 +174,7 @@ def large_moves(
         hole=hole,
         scale=np.fmax(calm_scale, np.where(enough, lately, np.nan)),
         calm_scale=calm_scale,
-        turnover=np.fmax(turnover(np.ones_like(settled)), turnover(settled)),
+        turnover=to_usual((volume * close)[at], usual_dollars),
         day_range=np.where(usual_spread == 0, np.inf, to_usual(spread[at], usual_spread)),
         impossible=_outside(opening[at], high[at], low[at]) | _outside(close[at], high[at], low[at]),
         returned=_returned(

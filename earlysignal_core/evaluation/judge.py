@@ -153,8 +153,9 @@ def evaluate(
             difference=paired(model, measured),
             top_decile=top_decile(rows["label"], selected[column], judged, drawn),
         )
+    by_event = pd.Series(company.to_numpy(), index=rows["event"])
     portfolios = {
-        kind: calendar_time_portfolio(positions, rows.loc[chosen, "event"], cost_bps=cost_bps, seed=seed)
+        kind: calendar_time_portfolio(positions, by_event[chosen], cost_bps=cost_bps, seed=seed)
         for kind, chosen in (("selected", selected["probability"]), ("all", judged))
     }
     days = rows["announced_on"].dt.strftime("%Y-%m-%d")

@@ -1,6 +1,5 @@
 """What the top 10 % would have earned: per event, and as a portfolio held day by day. Net of a stated cost."""
 
-from collections.abc import Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +8,13 @@ import pandas as pd
 from earlysignal_core.evaluation.resampling import (
     Figure,
     FloatArray,
+    IntArray,
     Number,
     Record,
     Resamples,
     stationary_blocks,
     undefined,
+    wider,
     with_interval,
 )
 from earlysignal_core.trading_calendar import position, sessions
@@ -126,7 +127,7 @@ def window_return(
 
 
 def calendar_time_portfolio(
-    positions: pd.DataFrame, events: Collection[str], *, cost_bps: float, seed: int = 0
+    positions: pd.DataFrame, companies: pd.Series, *, cost_bps: float, seed: int = 0
 ) -> Portfolio:
     """Return how a portfolio of chosen events did, day by day.
 
@@ -134,21 +135,24 @@ def calendar_time_portfolio(
     ----------
     positions : DataFrame
         From `outcomes.outcome_returns`; unchosen events are left out.
-    events : collection of str
-        The chosen ones.
+    companies : Series of str
+        The company of each chosen event; the index holds the events.
     cost_bps : float
         Per side, charged to the position on its first and last session.
     seed : int
-        Of the intervals, from days resampled in blocks (mean length five sessions): what moves all positions of one
-        day together is then part of the uncertainty, which resampled companies would miss.
+        Of the intervals.
 
     Notes
     -----
+    An interval is the wider of two. Resampled companies know that one company's returns resemble each other, and miss
+    what moves all positions of a day together; days resampled in blocks (mean length five sessions) know that, and
+    miss the companies.
+
     Calendar-time portfolios: Fama, "Market efficiency, long-term returns, and behavioral finance", Journal of
     Financial Economics 49 (1998). Sharpe, "The Sharpe Ratio", Journal of Portfolio Management 21 (1994).
     """
     # In one order, whatever that of the rows: sums of floats depend on it.
-    held = positions[positions["event"].isin(set(events))].sort_values(["session", "event"])
+    held = positions[positions["event"].isin(companies.index)].sort_values(["session", "event"])
     day = position(held["session"])
     first = int(day.min()) if len(day) else 0
     length = int(day.max()) - first + 1 if len(day) else 0
@@ -159,8 +163,10 @@ def calendar_time_portfolio(
         for returns in (net, held["benchmark"].to_numpy())
     )
     series = np.stack([own, market, number > 0])
-    drawn = series[:, stationary_blocks(length, seed=seed, block=BLOCK)]
-    values, draws = _figures(series[:, None, :]), _figures(drawn)
+    values = _figures(series[:, None, :])
+    by_days = _figures(series[:, stationary_blocks(length, seed=seed, block=BLOCK)])
+    drawn = Resamples.draw(held["event"].map(companies), seed=seed)
+    by_companies = _figures(_of_companies(drawn, day - first, length, net, held["benchmark"].to_numpy()))
     invested = number[number > 0]
     return Portfolio(
         events=held["event"].nunique(),
@@ -171,12 +177,29 @@ def calendar_time_portfolio(
         figures={
             name: undefined("no position" if length == 0 else "too few days, or none differs from another")
             if np.isnan(value[0])
-            else with_interval(float(value[0]), draws[name], length // BLOCK, unit=f"blocks of {BLOCK} sessions")
+            else wider(
+                with_interval(float(value[0]), by_days[name], length // BLOCK, unit=f"blocks of {BLOCK} sessions"),
+                with_interval(float(value[0]), by_companies[name], drawn.companies),
+            )
             for name, value in values.items()
         },
         dates=sessions()[first : first + length].strftime("%Y-%m-%d").tolist(),
         cumulative=(np.cumprod(1 + own - market) - 1).round(6).tolist(),
     )
+
+
+def _of_companies(drawn: Resamples, day: IntArray, length: int, net: FloatArray, market: FloatArray) -> FloatArray:
+    """Return (3, resamples, sessions) like the series of the portfolio itself, of resampled companies."""
+    shape = (drawn.counts.shape[1], length)
+    cell = drawn.company * length + day
+
+    def of_days(weights: FloatArray) -> FloatArray:
+        sums = np.bincount(cell, weights=weights, minlength=shape[0] * shape[1]).astype(np.float64)
+        return drawn.weighted(sums.reshape(shape))
+
+    number = of_days(np.ones(len(day)))
+    own, benchmark = (of_days(returns) / np.maximum(number, 1) for returns in (net, market))
+    return np.stack([own, benchmark, number > 0])
 
 
 def _figures(series: FloatArray) -> dict[str, FloatArray]:

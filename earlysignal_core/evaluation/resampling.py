@@ -118,6 +118,10 @@ class Resamples:
         """Return the sums over the rows of every resample: (n, k) values to (resamples, k) sums."""
         by_company = np.zeros((self.counts.shape[1], values.shape[1]))
         np.add.at(by_company, self.company, values)
+        return self.weighted(by_company)
+
+    def weighted(self, by_company: FloatArray) -> FloatArray:
+        """Return the sums of every resample from sums by company: (companies, k) to (resamples, k)."""
         # On this grid every product and partial sum is exact, so the bits do not depend on how many threads multiply.
         return self.counts @ (np.rint(by_company * _GRID) / _GRID)
 
@@ -152,6 +156,13 @@ def with_interval(value: float, draws: FloatArray, units: int, *, unit: str = "c
     if low == high:
         return Figure(value=value, reason="no interval: all resamples agree")
     return Figure(value=value, low=float(low), high=float(high))
+
+
+def wider(one: Figure, other: Figure) -> Figure:
+    """Return a figure with the hull of two intervals of it, or with the one that there is."""
+    if np.isnan(one.low) or np.isnan(other.low):
+        return other if np.isnan(one.low) else one
+    return Figure(value=one.value, low=min(one.low, other.low), high=max(one.high, other.high))
 
 
 def stationary_blocks(length: int, *, seed: int, block: float, resamples: int = RESAMPLES) -> IntArray:

@@ -1,5 +1,7 @@
 """One table as the point-in-time view holds it: its rows, when each became known, and its columns as numbers."""
 
+from functools import cached_property
+
 import numpy as np
 import pandas as pd
 
@@ -17,27 +19,25 @@ class KnownTable:
     contract : Table
     frame : DataFrame
         The rows, in any order.
-
-    Attributes
-    ----------
-    available : ndarray of int64, shape (rows,)
-        Nanoseconds since the epoch, UTC.
-    days : ndarray of int64, shape (rows,)
-        Each row's own date, in days since the epoch.
     """
 
     def __init__(self, contract: Table, frame: pd.DataFrame) -> None:
         self.contract, self.frame = contract, frame
-        self.available: Moments = _nanoseconds(frame[KNOWABLE])
-        self.days: Rows = _nanoseconds(own_date(contract, frame)) // DAY
         self.of_an_event = "fiscal_period" in contract.key
-        self._index: SteppedRows | DatedRows | None = None
         self._columns: dict[str, Values] = {}
+
+    @cached_property
+    def available(self) -> Moments:
+        """The moment from which each row was known, shape (rows,)."""
+        return _nanoseconds(self.frame[KNOWABLE])
+
+    @cached_property
+    def days(self) -> Rows:
+        """Each row's own date, in days since the epoch, shape (rows,)."""
+        return _nanoseconds(own_date(self.contract, self.frame)) // DAY
 
     def locate(self, owners: pd.Series, moments: Moments, last_steps: Rows, length: int) -> Rows:
         """Return the last rows that were known, shape (n, length): those of the last steps, or the last by date."""
-        if self._index is None:
-            self._index = self._indexed()
         if isinstance(self._index, SteppedRows):
             return self._index.locate(owners, moments, last_steps, length)
         return self._index.locate(owners, moments, length)
@@ -75,7 +75,8 @@ class KnownTable:
             self._columns[column] = np.append(numbers, np.nan)
         return self._columns[column]
 
-    def _indexed(self) -> SteppedRows | DatedRows:
+    @cached_property
+    def _index(self) -> SteppedRows | DatedRows:
         owners = self.frame[self.contract.owner]
         if self.of_an_event:
             owners = owners + ":" + self.frame["fiscal_period"]

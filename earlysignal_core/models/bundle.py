@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any
 
 import lightgbm as lgb
-import numpy as np
 import pandas as pd
 
 from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
+from earlysignal_core.models import boosters
 from earlysignal_core.models.calibration import Calibration, FloatArray
 from earlysignal_core.quarters import Quarter
 
@@ -96,9 +96,7 @@ class Bundle:
                 f"model {self.version} reads {len(missing)} feature(s) that the rows lack: {', '.join(missing)}. "
                 f"Remedy: build the rows with the code that trained it, or train again."
             )
-        if frame.empty:
-            return np.empty(0)
-        scores = np.asarray(self.booster.predict(frame[self.features].to_numpy(dtype="float64")))
+        scores = boosters.predict(self.booster, frame[self.features].to_numpy(dtype="float64"))
         return Calibration(**self.model["calibration"]).apply(scores)
 
     def files(self) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from earlysignal_core.datasets.lineage import code_version, json_digest
 from earlysignal_core.datasets.splits import Part
 from earlysignal_core.lake import Lake
 from earlysignal_core.models import bundle as bundles
-from earlysignal_core.models.boosters import PARAMS, fit, fit_until_validation_worsens
+from earlysignal_core.models.boosters import PARAMS, fit, fit_until_validation_worsens, predict
 from earlysignal_core.models.bundle import Bundle, NoModelYet
 from earlysignal_core.models.calibration import FloatArray, best_threshold, choose_calibration
 
@@ -48,7 +48,7 @@ def train(dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoMo
 
     chooser = fit_until_validation_worsens(X[train_rows], y[train_rows], X[validation], y[validation], features, chosen)
     trees = chooser.best_iteration
-    scores = np.asarray(chooser.predict(X))
+    scores = predict(chooser, X)
     calibration = choose_calibration(scores[validation], y[validation])
     probability = calibration.apply(scores)
     threshold = best_threshold(probability[validation], y[validation])
