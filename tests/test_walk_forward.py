@@ -15,7 +15,7 @@ from earlysignal_assets.postgres import ensure_database, server
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import versions
 from earlysignal_core.quarters import Quarter
-from tests.running import command, digests, environment, run, workspace
+from running import command, digests, environment, run, workspace
 
 FIRST, LAST = Quarter.parse("2014-Q1"), Quarter.parse("2015-Q4")
 

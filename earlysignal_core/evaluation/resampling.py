@@ -159,9 +159,10 @@ def with_interval(value: float, draws: FloatArray, units: int, *, unit: str = "c
 
 
 def wider(one: Figure, other: Figure) -> Figure:
-    """Return a figure with the hull of two intervals of it, or with the one that there is."""
-    if np.isnan(one.low) or np.isnan(other.low):
-        return other if np.isnan(one.low) else one
+    """Return a figure with the hull of two intervals of it; without either, why there is none."""
+    for figure in (one, other):
+        if np.isnan(figure.low):
+            return figure
     return Figure(value=one.value, low=min(one.low, other.low), high=max(one.high, other.high))
 
 
