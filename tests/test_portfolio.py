@@ -173,14 +173,30 @@ def test_a_portfolio_that_holds_nothing_has_no_figures():
 def test_an_edge_that_is_there_is_found_and_one_that_is_not_is_not():
     random = np.random.default_rng(1)
     days = sessions()[sessions().get_loc("2016-01-04") :][:500]
-    noise = random.normal(0, 0.01, 500)
-    rows = pd.DataFrame({"event": "A", "session": days, "gross": noise, "benchmark": 0.0, "sides": 0.0})
-    edge = calendar_time_portfolio(rows.assign(gross=noise - noise.mean() + 0.002), each_its_own(["A"]), cost_bps=10)
-    none = calendar_time_portfolio(rows.assign(gross=noise - noise.mean()), each_its_own(["A"]), cost_bps=10)
+    noise, names = random.normal(0, 0.01, 500), [f"E{i:02d}" for i in range(20)]
+    rows = pd.DataFrame({"event": names * 25, "session": days, "benchmark": 0.0, "sides": 0.0})
+    companies = each_its_own(names)
+    edge = calendar_time_portfolio(rows.assign(gross=noise - noise.mean() + 0.002), companies, cost_bps=10)
+    none = calendar_time_portfolio(rows.assign(gross=noise - noise.mean()), companies, cost_bps=10)
     assert edge.figures["sharpe"].above(0)
     assert none.figures["sharpe"].low < 0 < none.figures["sharpe"].high
-    again = calendar_time_portfolio(rows.assign(gross=noise - noise.mean() + 0.002), each_its_own(["A"]), cost_bps=10)
+    again = calendar_time_portfolio(rows.assign(gross=noise - noise.mean() + 0.002), companies, cost_bps=10)
     assert again.model_dump_json() == edge.model_dump_json()
+
+
+def test_the_interval_knows_that_one_companys_returns_resemble_each_other():
+    days = sessions()[sessions().get_loc("2016-01-04") :][:100]
+    names = [f"E{i:02d}" for i in range(20)]
+    own = np.random.default_rng(2).normal(0, 0.01, 20)  # all are held on every day, and each always returns its own
+    rows = pd.DataFrame({"event": np.repeat(names, 100), "session": np.tile(days, 20), "benchmark": 0.0, "sides": 0.0})
+    rows["gross"] = np.repeat(own, 100) + np.random.default_rng(3).normal(0, 0.001, 2000)
+    apart, together = each_its_own(names), pd.Series([name[:2] for name in names], index=names, dtype="str")
+    figure = calendar_time_portfolio(rows, apart, cost_bps=0).figures["annual_excess"]
+    spread = 252 * own.std() / np.sqrt(20)
+    assert figure.high - figure.low > 3 * spread
+    assert "no interval from 2 companies" in str(
+        calendar_time_portfolio(rows, together, cost_bps=0).figures["annual_excess"].reason
+    )
 
 
 def test_event_returns_are_net_of_two_sides_and_beside_the_rest():

@@ -10,12 +10,12 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
+from running import command, digests, environment, run, workspace
 
 from earlysignal_assets.postgres import ensure_database, server
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import versions
 from earlysignal_core.quarters import Quarter
-from running import command, digests, environment, run, workspace
 
 FIRST, LAST = Quarter.parse("2014-Q1"), Quarter.parse("2015-Q4")
 
