@@ -79,6 +79,8 @@ def by_quarter(quarters: Sequence[Evaluation]) -> pd.DataFrame:
         DATASET,
         FEATURES,
         LABELS,
+        # Share classes of one company are told by their announcements.
+        dg.AssetDep("earnings", partition_mapping=quarters_back(1000)),
         # Events at the quarter's end move prices in the next one; splits and shifts are told from the one before.
         dg.AssetDep("ohlcv", partition_mapping=quarters_back(1, including=1)),
         # "Top 10 %" is relative to the predictions of the year before.

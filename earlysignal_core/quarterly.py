@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.audit.earnings import mismatched_sectors
 from earlysignal_core.audit.findings import audit
 from earlysignal_core.datasets.build import Dataset, build_dataset
@@ -139,6 +140,8 @@ def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluat
         predictions = pd.concat([events, scores, outcomes.returns], axis=1)
         predictions["probability"] = model.predict(table)
         predictions["threshold"], predictions["version"] = model.threshold, model.version
+        known = [q for q in source.quarters if q <= quarter]
+        predictions["company"] = events["symbol"].replace(share_classes(lake.read("earnings", known)))
         year_before = [q for q in evaluated(lake) if quarter - 5 <= q < quarter]
         earlier = lake.read(PREDICTIONS, year_before) if year_before else None
         outcome = evaluate(

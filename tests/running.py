@@ -22,9 +22,8 @@ def command(*arguments: str | Path) -> list[str]:
 
 def run(home: Path, *arguments: str | Path, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run `earlysignal` to its end."""
-    return subprocess.run(
-        command(*arguments), env=environment(home, **changes), capture_output=True, text=True, timeout=550
-    )
+    settings = environment(home, **changes)
+    return subprocess.run(command(*arguments), env=settings, capture_output=True, text=True, timeout=550, check=False)
 
 
 def workspace(home: Path) -> Path:

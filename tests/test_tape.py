@@ -43,7 +43,8 @@ def write_tape(folder: Path, **changes: Any) -> Path:
         "price_dates": ["2018-01-02", "2018-06-29"],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in {"earnings": earnings, "universe": universe, "ohlcv": ohlcv, **changes.pop("frames", {})}.items():
+    frames = {"earnings": earnings, "universe": universe, "ohlcv": ohlcv, **changes.pop("frames", {})}
+    for name, frame in frames.items():
         frame.to_parquet(folder / f"{name}.parquet")
     (folder / "tape.json").write_text(json.dumps({**description, **changes}))
     return folder

@@ -52,9 +52,7 @@ def test_no_model_learns_from_what_was_not_known(undisturbed: Path) -> None:
         assert set(dataset["event"]).isdisjoint(predictions["event"])
 
 
-def test_the_runs_stand_in_the_instance_that_the_ui_shows(
-    undisturbed: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_runs_stand_in_the_instance_that_the_ui_shows(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = workspace(undisturbed)
     with server(undisturbed) as url:
         database = f"dagster_{folder.name}".replace("-", "_")
@@ -100,9 +98,7 @@ def test_a_broken_table_is_refused_and_the_old_partition_stays(undisturbed: Path
     bars = pd.read_parquet(broken / "ohlcv.parquet")
     bars.loc[(bars["symbol"] == bars["symbol"].iloc[5]) & (bars["session"] == "2015-05-05"), "close"] = -1.0
     bars.to_parquet(broken / "ohlcv.parquet")
-    refused = run(
-        tmp_path, "backfill", "--tape", broken, "--from", "2015-Q2", "--to", "2015-Q2", "--select", "ohlcv"
-    )
+    refused = run(tmp_path, "backfill", "--tape", broken, "--from", "2015-Q2", "--to", "2015-Q2", "--select", "ohlcv")
     assert refused.returncode == 1
     for part in ("table `ohlcv`", "partition 2015-Q2", "2015-05-05", "not a positive number", "Remedy"):
         assert part in refused.stdout

@@ -46,7 +46,7 @@ def missing_quarters(earnings: pd.DataFrame) -> list[Finding]:
 
 def duplicates(earnings: pd.DataFrame) -> list[Finding]:
     """Find two announcements of one fiscal quarter, and two symbols that carry the same announcements."""
-    return [*_doubled_quarters(earnings), *_twins(earnings)]
+    return [*_doubled_quarters(earnings), *_twin_findings(earnings)]
 
 
 def untrustworthy_surprises(earnings: pd.DataFrame) -> list[Finding]:
@@ -91,18 +91,35 @@ def _doubled_quarters(earnings: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
-def _twins(earnings: pd.DataFrame) -> Iterator[Finding]:
+def share_classes(earnings: pd.DataFrame) -> dict[str, str]:
+    """Return the symbols that carry another's announcements, each with that other: share classes of one company.
+
+    Parameters
+    ----------
+    earnings : DataFrame
+        symbol, announced_on, eps_actual.
+    """
+    return {str(row.symbol_other): str(row.symbol) for row in _twins(earnings)[::-1].itertuples()}
+
+
+def _twins(earnings: pd.DataFrame) -> pd.DataFrame:
+    """Return pairs of symbols with the same announcements, to the day and the cent, and how many there are."""
     rows = earnings[["symbol", "announced_on", "eps_actual"]]
     same = rows.merge(rows, on=["announced_on", "eps_actual"], suffixes=("", "_other"))
     same = same[same["symbol"] < same["symbol_other"]]
+    pairs = same.groupby(["symbol", "symbol_other"])["announced_on"].agg(["size", "min"]).reset_index()
     announcements = rows["symbol"].value_counts()
-    for _, own in same.groupby(["symbol", "symbol_other"]):
-        symbol, other = str(own["symbol"].iloc[0]), str(own["symbol_other"].iloc[0])
-        fewest = min(announcements[symbol], announcements[other])
-        if len(own) >= max(_FEWEST_TWINS, _TWIN_SHARE * fewest):
-            evidence = f"{len(own)} of {fewest} announcements are those of {symbol}, to the day and the cent"
-            action = "reported only: both share classes are kept as examples"
-            yield Finding("same_announcement", other, own["announced_on"].min(), evidence, action)
+    counts = [announcements.reindex(pairs[name]).to_numpy() for name in ("symbol", "symbol_other")]
+    pairs["fewest"] = np.minimum(*counts)
+    chosen: pd.DataFrame = pairs[pairs["size"] >= np.maximum(_FEWEST_TWINS, _TWIN_SHARE * pairs["fewest"])]
+    return chosen
+
+
+def _twin_findings(earnings: pd.DataFrame) -> Iterator[Finding]:
+    for _, symbol, other, size, since, fewest in _twins(earnings).itertuples():
+        evidence = f"{size} of {fewest} announcements are those of {symbol}, to the day and the cent"
+        action = "both share classes are kept as examples; intervals count them as one company"
+        yield Finding("same_announcement", other, since, evidence, action)
 
 
 def _steps_at_splits(earnings: pd.DataFrame, corporate_actions: pd.DataFrame) -> Iterator[Finding]:

@@ -1,6 +1,5 @@
 """What the top 10 % would have earned: per event, and as a portfolio held day by day. Net of a stated cost."""
 
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
