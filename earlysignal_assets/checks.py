@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import dagster as dg
 
 from earlysignal_assets.describe import numbers, verdicts
+from earlysignal_assets.partitions import QUARTERS
 from earlysignal_core.datasets.quality import Check, Judgement, Severity
 
 _DESCRIPTIONS = {
@@ -18,7 +19,12 @@ _DESCRIPTIONS = {
 
 def specs(asset: str, checks: Iterable[Check]) -> list[dg.AssetCheckSpec]:
     """Declare some checks of an asset; a critical verdict stops what lies downstream in the run."""
-    return [dg.AssetCheckSpec(str(c), asset=asset, blocking=True, description=_DESCRIPTIONS[c]) for c in checks]
+    return [
+        dg.AssetCheckSpec(
+            str(check), asset=asset, blocking=True, description=_DESCRIPTIONS[check], partitions_def=QUARTERS
+        )
+        for check in checks
+    ]
 
 
 def results(asset: str, judgement: Judgement | None, checks: Iterable[Check]) -> list[dg.AssetCheckResult]:

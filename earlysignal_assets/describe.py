@@ -62,7 +62,7 @@ def picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
 
 def numbers(figures: Mapping[str, float]) -> dict[str, dg.FloatMetadataValue]:
     """Return figures that plot over partitions; those that are undefined are left out rather than drawn as zero."""
-    return {name: dg.MetadataValue.float(float(value)) for name, value in figures.items() if np.isfinite(value)}
+    return {name: dg.MetadataValue.float(round(float(v), 6)) for name, v in figures.items() if np.isfinite(v)}
 
 
 def verdicts(found: list[Verdict]) -> dg.MarkdownMetadataValue:

@@ -1,6 +1,5 @@
 """The judgement on each quarter's model, and on all of them together."""
 
-import os
 from collections.abc import Sequence
 
 import dagster as dg
@@ -19,7 +18,6 @@ from earlysignal_core.settings import Settings
 
 GROUP = "evaluation"
 EVALUATION = "evaluation"
-REPORT_URL = "EARLYSIGNAL_REPORT_URL"
 
 
 def figures_table(evaluation: Evaluation) -> pd.DataFrame:
@@ -45,10 +43,10 @@ def plotted(evaluation: Evaluation) -> dict[str, float]:
     return {
         **figures,
         "n": evaluation.model.n,
-        "auc low": auc.low,
-        "auc high": auc.high,
-        "precision of the top 10 %": evaluation.top_decile.precision.value,
-        "large beat rate of the judged": evaluation.top_decile.base_rate.value,
+        "auc_low": auc.low,
+        "auc_high": auc.high,
+        "precision_top10": evaluation.top_decile.precision.value,
+        "base_rate_top10": evaluation.top_decile.base_rate.value,
     }
 
 
@@ -126,10 +124,9 @@ def walk_forward(lake: dg.ResourceParam[Lake]) -> Materialized:
     judged = make_report(lake, Settings())
     if judged is None:
         return dg.MaterializeResult(metadata={"not judged": "no quarter has a model that could be judged yet"})
-    where = os.environ.get(REPORT_URL)
     return dg.MaterializeResult(
         metadata={
-            "report": dg.MetadataValue.url(f"{where}/{REPORT.partition('/')[2]}") if where else f"{lake.url}/{REPORT}",
+            "report": dg.MetadataValue.url(f"{Settings().report_url}/{REPORT.removeprefix('reports/')}"),
             **numbers(plotted(judged.pooled)),
             "by quarter": shown(by_quarter(judged.quarters), 100),
             "AUC and base rate": picture("by quarter", plots.by_quarter(judged.quarters, judged.pooled)),

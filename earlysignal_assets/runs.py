@@ -129,10 +129,12 @@ def walk_forward(
         return not chosen or run_job(instance, job, outcome, quarters=quarters, select=chosen)
 
     with instance_of(workspace) as instance:
-        total = len(quarters) + 2
+        events = workspace.source.description.event_quarters
+        judged = [quarter for quarter in quarters if quarter in events] or quarters
+        total = len(judged) + 2
         progress("caches", 0, total)
         collected = run("companies") and run("collect", quarters)
-        for done, quarter in enumerate(quarters if collected else [], start=1):
+        for done, quarter in enumerate(judged if collected else [], start=1):
             progress(str(quarter), done, total)
             run("quarter", [quarter])
         if collected:
@@ -167,7 +169,7 @@ def train(
         Learn also from quarters that a check refused; the lineage says so.
     """
     outcome = Outcome()
-    before = [q for q in workspace.source.description.quarters if q < quarter]
+    before = [q for q in workspace.source.description.event_quarters if q < quarter]
     with instance_of(workspace) as instance:
         total = len(before) + 2
         ready = True

@@ -150,7 +150,8 @@ class Lake:
 
     def _create(self, target: str, content: bytes) -> None:
         if self._is_local:  # a hard link appears with its content, or fails where a file stands
-            unfinished = Path(f"{target}.{uuid.uuid4().hex}")
+            folder, name = target.rsplit("/", 1)
+            unfinished = Path(folder) / f".{name}.{uuid.uuid4().hex}"
             unfinished.write_bytes(content)
             try:
                 os.link(unfinished, target)

@@ -96,7 +96,7 @@ def judge_newest(dataset: Dataset, lake: Lake) -> Judgement | None:
 def make_dataset(quarter: Quarter, lake: Lake, settings: Settings) -> Dataset:
     """Write the examples that were known seven days before a quarter begins."""
     source = described(lake)
-    before = [q for q in source.quarters if q < quarter]
+    before = [q for q in source.event_quarters if q < quarter]
     mismatched: set[str] = set()
     if source.settings.leave_out_mismatched and before:
         earnings = lake.read("earnings", before)

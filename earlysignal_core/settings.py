@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     tape: Path | None = None
     lake: str | None = None
     database_url: SecretStr | None = None
+    report_url: str = "http://127.0.0.1:3001"
     synthetic: SyntheticSettings = SyntheticSettings()
     universe: str | None = None
     window_months: int | None = Field(None, ge=3)

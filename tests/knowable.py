@@ -102,6 +102,8 @@ def source(tables: Mapping[str, Any], **changes: Any) -> SourceDescription:
         "tables": tuple(tables),
         "first": "2000-Q1",
         "last": "2018-Q4",
+        "first_event": "2000-Q1",
+        "last_event": "2018-Q4",
         "since": dict.fromkeys(tables, "2000-Q1"),
         "prices": "raw" if "corporate_actions" in tables else "adjusted",
         "provides": (*(f"macro:{name}" for name in SERIES), "ohlcv:etf_volume"),

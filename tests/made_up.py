@@ -23,6 +23,8 @@ def source(**changes) -> SourceDescription:
         "tables": TABLES,
         "first": str(FIRST),
         "last": str(LAST),
+        "first_event": str(FIRST),
+        "last_event": str(LAST),
         "since": dict.fromkeys(TABLES, str(FIRST - 20)),
         "prices": "adjusted",
         "provides": (),

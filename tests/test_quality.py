@@ -9,6 +9,7 @@ from made_up import history, quarter_rows, source
 from scipy.stats import ks_2samp
 
 from earlysignal_core.datasets.comparison import compare, ks_distance
+from earlysignal_core.datasets.labels import build_labels
 from earlysignal_core.datasets.quality import (
     CHECKS_AGAINST_EARLIER,
     Check,
@@ -16,10 +17,12 @@ from earlysignal_core.datasets.quality import (
     judge_history,
     judge_quarter,
 )
-from earlysignal_core.features.table import active_features
+from earlysignal_core.features.table import active_features, build_feature_table
+from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.settings import QualityLimits, TapeSettings
-from earlysignal_core.tables import KNOWABLE
+from earlysignal_core.settings import QualityLimits, Settings, TapeSettings
+from earlysignal_core.sources.tape import TapeSource
+from earlysignal_core.tables import KNOWABLE, UNIVERSE
 
 Q = Quarter(2016, 1)
 ACTIVE = active_features(source())
@@ -196,3 +199,45 @@ def test_features_with_few_values_are_not_compared():
     few, many = np.full((1, 100), np.nan), np.zeros((1, 100))
     few[0, :20] = 0
     assert np.isnan(compare(few, many)).all()
+
+
+STRESSED = Quarter(2016, 1)
+
+
+@pytest.fixture(scope="module")
+def real(sp500, tmp_path_factory):
+    """Real feature tables and labels of two years, up to a quarter in which the market fell."""
+    lake = Lake(str(tmp_path_factory.mktemp("lake")))
+    tape = TapeSource(sp500, Settings(tape=sp500))
+    described = tape.description
+    lake.write(UNIVERSE, None, tape.universe())
+    quarters = [quarter for quarter in described.quarters if quarter <= STRESSED]
+    for table in {*described.tables} - {UNIVERSE}:
+        for quarter in quarters:
+            lake.write(table, quarter, tape.read(table, quarter))
+    judged = quarters[-9:]
+    tables = {quarter: build_feature_table(lake, described, quarter) for quarter in judged}
+    labels = {quarter: build_labels(lake.read("earnings", [quarter])) for quarter in judged}
+    return tables, labels, described
+
+
+def test_no_real_quarter_is_refused(real):
+    judged = judge_history(*real)
+    assert {quarter: judgement.refusals for quarter, judgement in judged.items() if judgement.refusals} == {}
+    assert all(judgement.figures["completeness"] > 0.93 for judgement in judged.values())
+    assert judged[STRESSED].figures["worst_outlier_share"] < 0.02
+    assert judged[STRESSED].figures["share_of_shifted_features"] < 0.5
+
+
+@pytest.mark.parametrize("factor", [100, 0.01, 0])
+def test_a_real_column_in_the_wrong_unit_refuses_the_quarter(real, factor):
+    tables, labels, described = real
+    earlier = list(tables.values())[:-1]
+    table = tables[STRESSED]
+    features = judge_quarter(STRESSED, table, labels[STRESSED], earlier, described).features
+    counted = features.loc[features["counted"] & features["distance"].notna(), "feature"]
+    assert len(counted) > 20
+    for name in counted:
+        broken = table.assign(**{name: table[name] * factor})
+        judgement = judge_quarter(STRESSED, broken, labels[STRESSED], earlier, described)
+        assert fired(judgement, Check.OUTLIERS), name

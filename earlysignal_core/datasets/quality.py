@@ -201,12 +201,14 @@ TEMPORAL_FIGURES = (
 
 
 def _temporal_figures(quarter: Quarter, table: pd.DataFrame, labels: pd.DataFrame) -> dict[str, float]:
-    known_at = labels.drop_duplicates("event").set_index("event")[KNOWABLE].reindex(table["event"])
+    moment = table["as_of"].to_numpy("datetime64[ns]")
+    label = pd.Index(labels["event"]).get_indexer(table["event"])
+    known = np.append(labels[KNOWABLE].to_numpy("datetime64[ns]"), np.datetime64("NaT"))[label]  # -1: no label
     counts = (
-        ~table["announced_on"].between(quarter.start, quarter.end),
-        table["as_of"] != as_of(table["scheduled_on"]),
-        table["as_of"] >= known_at.set_axis(table.index),
-        table["event"].duplicated(),
+        ~table["announced_on"].between(quarter.start, quarter.end).to_numpy(),
+        moment != as_of(table["scheduled_on"]).to_numpy("datetime64[ns]"),
+        moment >= known,
+        table["event"].duplicated().to_numpy(),
     )
     return {figure: float(count.sum()) for figure, count in zip(TEMPORAL_FIGURES, counts, strict=True)}
 

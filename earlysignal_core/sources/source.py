@@ -23,6 +23,8 @@ class SourceDescription(BaseModel):
     tables : tuple of str
     first, last : str
         The quarters that its dates span.
+    first_event, last_event : str
+        The quarters of the first and last announcement: prices may begin before and end after them.
     since : mapping of str to str
         The quarter of each table's oldest row; a feature whose look-back reaches further cannot exist yet.
     prices : {"adjusted", "raw"}
@@ -42,6 +44,8 @@ class SourceDescription(BaseModel):
     tables: tuple[str, ...]
     first: str
     last: str
+    first_event: str
+    last_event: str
     since: dict[str, str]
     prices: Literal["adjusted", "raw"]
     provides: tuple[str, ...]
@@ -52,6 +56,11 @@ class SourceDescription(BaseModel):
     def quarters(self) -> list[Quarter]:
         """Every quarter of the source, oldest first."""
         return Quarter.range(Quarter.parse(self.first), Quarter.parse(self.last))
+
+    @property
+    def event_quarters(self) -> list[Quarter]:
+        """Every quarter from the first announcement's to the last's."""
+        return Quarter.range(Quarter.parse(self.first_event), Quarter.parse(self.last_event))
 
     @property
     def first_quarters(self) -> dict[str, Quarter]:

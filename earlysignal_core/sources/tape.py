@@ -100,6 +100,8 @@ class TapeSource:
             tables=tuple(tables),
             first=str(Quarter.of(min(tape.event_dates[0], tape.price_dates[0]))),
             last=str(Quarter.of(max(tape.event_dates[1], tape.price_dates[1]))),
+            first_event=str(Quarter.of(tape.event_dates[0])),
+            last_event=str(Quarter.of(tape.event_dates[1])),
             since=self._since(),
             prices=tape.prices,
             provides=tuple(self._provides()),
