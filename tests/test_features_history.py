@@ -56,6 +56,14 @@ def test_rates() -> None:
     assert value(large_beat_rate_shrunk, surprises("B", 30)) == 0.1, "nothing known is the prior"
 
 
+def test_a_tie_in_awkward_decimals_is_neither_large_beat_nor_large_miss() -> None:
+    quarters = [("17-Jun", "2017-07-24"), ("17-Sep", "2017-10-24"), ("17-Dec", "2018-01-24"), ("18-Mar", "2018-04-24")]
+    ties = announcements(
+        "A", *((*quarter, 0.35, actual) for quarter, actual in zip(quarters, (0.42, 0.28, 0.42, 0.28)))
+    )
+    assert value(large_beat_rate_8q, ties) == value(large_miss_rate_8q, ties) == 0
+
+
 @pytest.mark.parametrize("feature", [beat_rate_8q, surprise_mean_8q, surprise_median_8q, surprise_std_8q])
 def test_eight_quarters_need_four(feature) -> None:
     assert np.isnan(value(feature, surprises("A", 10, NAN, 10, NAN, 10, NAN, NAN, NAN)))

@@ -266,6 +266,17 @@ def test_counts_of_the_sector_leave_out_the_example_itself() -> None:
     assert count(Among.SECTOR) == [1, 1]
 
 
+@pytest.mark.parametrize(("among", "symbols"), [(Among.ALL, "ABCD"), (Among.OTHERS, "BCD"), (Among.SECTOR, "B")])
+def test_the_rows_that_were_counted_are_kept(among: Among, symbols: str) -> None:
+    everyone = companies(A="Energy", B="Energy", C="Utilities", D=None)
+    told = pd.concat([announcements(s, ("18-Mar", "2018-07-10", 1.0, float(s == "B"))) for s in "ABCD"])
+    old = announcements("B", ("17-Dec", "2018-04-10", 1.0, 1.0))
+    feature = probe(lambda at: at.counts("earnings", lambda column: column("eps_actual"), 35, among)[1], earnings=1)
+    at = world(everyone, told, old, features={"probe": feature})
+    assert at.value(feature)[0] == len(symbols)
+    assert at.rows_read(feature)["earnings"]["symbol"].tolist() == [*symbols]
+
+
 # One example's rows
 
 

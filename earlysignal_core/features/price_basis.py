@@ -37,16 +37,9 @@ class Bars:
         self.rows = rows
         self._table, self._shares = table, shares
         self._columns: dict[str, Values] = {}
-        shifted = level_shifts.price_breaks(
-            self._uncut("close"),
-            open_=self._uncut("open"),
-            high=self._uncut("high"),
-            low=self._uncut("low"),
-            volume=self._uncut("volume"),
-        )
-        later = np.flip(np.logical_or.accumulate(np.flip(shifted, axis=1), axis=1), axis=1)
-        self._another_level: Flags = np.zeros_like(later)
-        self._another_level[:, :-1] = later[:, 1:]
+        self._another_level: Flags = np.zeros(rows.shape, dtype=bool)
+        restless = np.flatnonzero(_may_shift(self._uncut("close")))
+        self._another_level[restless] = self._before_a_break(restless)
 
     def last(self, column: str, length: int) -> Values:
         """Return the last values of a column, shape (n, length): a view."""
@@ -55,11 +48,32 @@ class Bars:
             self._columns[column] = values[:, SHIFT_LOOK_BACK:]
         return self._columns[column][:, -length:]
 
-    def _uncut(self, column: str) -> Values:
-        values = self._table.take(column, self.rows)
+    def _before_a_break(self, owners: Rows) -> Flags:
+        """Say which bars of some owners lie before a session at which the series changes its basis."""
+        breaks = level_shifts.price_breaks(
+            self._uncut("close", owners),
+            open_=self._uncut("open", owners),
+            high=self._uncut("high", owners),
+            low=self._uncut("low", owners),
+            volume=self._uncut("volume", owners),
+        )
+        from_here_on = np.flip(np.logical_or.accumulate(np.flip(breaks, axis=1), axis=1), axis=1)
+        before: Flags = np.zeros_like(breaks)
+        before[:, :-1] = from_here_on[:, 1:]
+        return before
+
+    def _uncut(self, column: str, owners: Rows | slice = slice(None)) -> Values:
+        values = self._table.take(column, self.rows[owners])
         if self._shares is None:
             return values
-        return values * self._shares if column == "volume" else values / self._shares
+        return values * self._shares[owners] if column == "volume" else values / self._shares[owners]
+
+
+def _may_shift(close: Values) -> Flags:
+    """Say which series are worth judging: those with a gap, or with a move as large as are judged at all."""
+    ratio = close[:, 1:] / close[:, :-1]
+    quiet = np.exp(0.99 * level_shifts.SMALLEST)  # a little less, so that rounding hides none
+    return np.asarray(~((ratio < quiet) & (ratio > 1 / quiet)).all(axis=1))
 
 
 class Splits:

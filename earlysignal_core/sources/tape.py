@@ -21,6 +21,7 @@ from earlysignal_core.validation import checked
 
 CONSENSUS_ASSUMED = "The final consensus is assumed to have been known seven days before the announcement."
 DATES_ASSUMED = "assume_dates_known: announcement dates are taken as known seven days ahead (no earnings_calendar)."
+MEMBERSHIP_ASSUMED = "Membership and sectors are those of today, throughout: there is survivorship."
 DESCRIPTION = "tape.json"
 
 
@@ -93,6 +94,8 @@ class TapeSource:
             assumptions.insert(0, CONSENSUS_ASSUMED)
         if "earnings_calendar" not in tables:
             assumptions.append(DATES_ASSUMED)
+        if not any("survivorship" in line.lower() for line in assumptions):
+            assumptions.append(MEMBERSHIP_ASSUMED)
         return SourceDescription(
             name=tape.name,
             benchmark=tape.benchmark,
