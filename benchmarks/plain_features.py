@@ -3,6 +3,7 @@
 It trusts the tape: one vintage of everything, adjusted prices, announcements known before the next one, no false level
 shifts. It looks nothing up by `available_at` but the macro series and the season.
 """
+# ruff: noqa: PD010 - a plain script pivots, and `pivot_table` would aggregate where there is nothing to aggregate
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,10 @@ def _prices(found: pd.DataFrame, bars: pd.DataFrame, rows: pd.DataFrame, benchma
     found["volume_trend"] = at(_slope(volume, 10) / volume.rolling(10).mean())
 
     change = close.diff()
-    gain, loss = (part.ewm(alpha=1 / 14, adjust=False, min_periods=14).mean() for part in (change.clip(lower=0), -change.clip(upper=0)))
+    gain, loss = (
+        part.ewm(alpha=1 / 14, adjust=False, min_periods=14).mean()
+        for part in (change.clip(lower=0), -change.clip(upper=0))
+    )
     rsi = 100 * gain / (gain + loss)
     found["rsi_momentum"] = at(rsi - rsi.rolling(14).mean())
     macd = close.ewm(span=12, adjust=False).mean() - close.ewm(span=26, adjust=False).mean()
@@ -74,7 +78,9 @@ def _prices(found: pd.DataFrame, bars: pd.DataFrame, rows: pd.DataFrame, benchma
 def _history(found: pd.DataFrame, earnings: pd.DataFrame, universe: pd.DataFrame, rows: pd.DataFrame) -> None:
     said = earnings.assign(
         quarter=_fiscal_quarter(earnings["fiscal_period"]),
-        surprise=(earnings["eps_actual"] - earnings["eps_estimate"]) / earnings["eps_estimate"].abs().replace(0, np.nan) * 100,
+        surprise=(earnings["eps_actual"] - earnings["eps_estimate"])
+        / earnings["eps_estimate"].abs().replace(0, np.nan)
+        * 100,
         dollars=earnings["eps_actual"] - earnings["eps_estimate"],
     )
     said["large"] = (said["surprise"] > 20 + 1e-7).astype(float).where(said["surprise"].notna())
@@ -101,8 +107,9 @@ def _history(found: pd.DataFrame, earnings: pd.DataFrame, universe: pd.DataFrame
     hits, told = before(large.fillna(0).cumsum()), before(large.notna().cumsum())
     found["large_beat_rate_shrunk"] = (np.nan_to_num(hits) + 0.5) / (np.nan_to_num(told) + 5)
     same_season = np.stack([before(clipped, back) for back in (4, 8, 12)])
-    enough = np.isfinite(same_season).sum(axis=0) >= 2
-    found["same_season_surprise_mean"] = np.where(enough, np.nansum(same_season, axis=0) / np.isfinite(same_season).sum(axis=0), np.nan)
+    seasons = np.isfinite(same_season).sum(axis=0)
+    mean = np.nansum(same_season, axis=0) / np.maximum(seasons, 1)
+    found["same_season_surprise_mean"] = np.where(seasons >= 2, mean, np.nan)
     dollars = wide("dollars")
     rms = np.sqrt(before((dollars**2).rolling(8, min_periods=4).mean())).clip(0.01)
     base = np.abs(before(wide("eps_actual"), 4))

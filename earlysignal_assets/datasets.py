@@ -16,6 +16,18 @@ DATASET = "dataset"
 _ALL_EARLIER = quarters_back(1000, including=-1)
 
 
+class DatasetConfig(dg.Config):
+    """How a dataset is made.
+
+    Attributes
+    ----------
+    skip_validation : bool
+        Keep quarters that a blocking check refused; the lineage says so.
+    """
+
+    skip_validation: bool = False
+
+
 @dg.asset(
     name=DATASET,
     deps=[dg.AssetDep(FEATURES, partition_mapping=_ALL_EARLIER), dg.AssetDep(LABELS, partition_mapping=_ALL_EARLIER)],
@@ -26,12 +38,12 @@ _ALL_EARLIER = quarters_back(1000, including=-1)
     kinds={"pandas", "parquet"},
     owners=[OWNER],
 )
-def dataset(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Materialized:
+def dataset(context: dg.AssetExecutionContext, config: DatasetConfig, lake: dg.ResourceParam[Lake]) -> Materialized:
     """The examples whose features and outcome were known seven days before the quarter begins, split in time.
 
     A quarter that a blocking check refused is left out, and named in the lineage.
     """
-    made = make_dataset(quarter_of(context), lake, Settings())
+    made = make_dataset(quarter_of(context), lake, Settings(), skip_validation=config.skip_validation)
     frame, record, newest = made.frame, made.lineage, judge_newest(made, lake)
     parts = {f"rows {part}": count for part, count in record["preprocessing"]["split"]["rows"].items()}
     refused = record["quality_metrics"]["refused_quarters"]

@@ -293,8 +293,7 @@ def _programs() -> Path:
 
 
 def _run(account: dict[str, Any], program: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    # a user's PGPORT, PGDATA or language must not reach the server
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_", "LANG"))}
+    environment = os.environ | {"LC_ALL": "C"}  # their complaints are read, and shown among English ones
     command = [str(_programs() / program), *map(str, arguments)]
     return subprocess.run(  # noqa: S603 - the wheel's own programs
         command,

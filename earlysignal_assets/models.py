@@ -8,10 +8,22 @@ from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, s
 from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of
 from earlysignal_core.evaluation import plots
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.bundle import FOLDER, NoModelYet
+from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
 from earlysignal_core.quarterly import make_model
 
 GROUP = "models"
+
+
+class ModelConfig(dg.Config):
+    """How a model is named.
+
+    Attributes
+    ----------
+    version : str
+        ``auto`` (the calendar's, like v2018.3.0) or a name like v1.2.0.
+    """
+
+    version: str = AUTO
 
 
 @dg.asset(
@@ -22,12 +34,12 @@ GROUP = "models"
     kinds={"lightgbm", "scikitlearn"},
     owners=[OWNER],
 )
-def models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Materialized:
+def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.ResourceParam[Lake]) -> Materialized:
     """The model that could have been in service when the quarter began: nothing that it learned from was known later.
 
     The split of the dataset chooses trees, threshold and calibration; the model is then refitted on all rows.
     """
-    model = make_model(quarter_of(context), lake)
+    model = make_model(quarter_of(context), lake, config.version)
     if isinstance(model, NoModelYet):
         return dg.MaterializeResult(metadata={"no model yet": model.reason})
     test = {f"test {name}": value for name, value in model.metadata["test"].items() if value is not None}

@@ -26,7 +26,7 @@ from earlysignal_core.features.table import EVENT_COLUMNS, build_feature_table, 
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.baselines import baseline_scores
 from earlysignal_core.models.boosters import UNTOUCHED_FROM
-from earlysignal_core.models.bundle import Bundle, NoModelYet, model_of_quarter
+from earlysignal_core.models.bundle import AUTO, Bundle, NoModelYet, model_of_quarter
 from earlysignal_core.models.training import train_quarter
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
@@ -93,7 +93,7 @@ def judge_newest(dataset: Dataset, lake: Lake) -> Judgement | None:
     return judge_quarter(newest, table, labels, tables, described(lake))
 
 
-def make_dataset(quarter: Quarter, lake: Lake, settings: Settings) -> Dataset:
+def make_dataset(quarter: Quarter, lake: Lake, settings: Settings, *, skip_validation: bool = False) -> Dataset:
     """Write the examples that were known seven days before a quarter begins."""
     source = described(lake)
     before = [q for q in source.event_quarters if q < quarter]
@@ -110,14 +110,15 @@ def make_dataset(quarter: Quarter, lake: Lake, settings: Settings) -> Dataset:
         settings,
         mismatched,
         {table: {str(q): lake.digest(table, q) for q in before} for table in (FEATURES, LABELS)},
+        skip_validation=skip_validation,
     )
     dataset.save(lake)
     return dataset
 
 
-def make_model(quarter: Quarter, lake: Lake) -> Bundle | NoModelYet:
+def make_model(quarter: Quarter, lake: Lake, version: str = AUTO) -> Bundle | NoModelYet:
     """Train the quarter's model of its dataset; unchanged inputs return the version that stands."""
-    return train_quarter(lake, Dataset.load(lake, quarter))
+    return train_quarter(lake, Dataset.load(lake, quarter), version=version)
 
 
 def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluation | NoModelYet:

@@ -58,9 +58,9 @@ def test_rates() -> None:
 
 def test_a_tie_in_awkward_decimals_is_neither_large_beat_nor_large_miss() -> None:
     quarters = [("17-Jun", "2017-07-24"), ("17-Sep", "2017-10-24"), ("17-Dec", "2018-01-24"), ("18-Mar", "2018-04-24")]
-    ties = announcements(
-        "A", *((*quarter, 0.35, actual) for quarter, actual in zip(quarters, (0.42, 0.28, 0.42, 0.28)))
-    )
+    actuals = (0.42, 0.28, 0.42, 0.28)
+    rows = [(*quarter, 0.35, actual) for quarter, actual in zip(quarters, actuals, strict=True)]
+    ties = announcements("A", *rows)
     assert value(large_beat_rate_8q, ties) == value(large_miss_rate_8q, ties) == 0
 
 

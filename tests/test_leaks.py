@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from knowable import probe
 from leaks import Tape, cut, moved, vary
 
-from earlysignal_core.features import price
+from earlysignal_core.features import price, price_basis
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.features.knowledge import NEVER, DatedRows, KnownCounts, SteppedRows
 from earlysignal_core.features.known_table import KnownTable
@@ -167,6 +167,12 @@ def test_the_deepest_look_back_of_all_moves_nothing(tape: Tape) -> None:
     together = some.values()
     for name, feature in tape.features.items():
         assert moved(together[[name]], some.values(features={name: feature})) == {}
+
+
+def test_judging_restless_price_series_only_changes_nothing(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = tape.values()
+    monkeypatch.setattr(price_basis, "_may_shift", lambda close: np.ones(len(close), dtype=bool))
+    assert moved(quick, tape.values()) == {}
 
 
 def _within(table: str, days: pd.Series, single: Tape, feature: Feature) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The embedded server starts anywhere, is shared, survives whatever is killed, and never shows a password."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -73,7 +74,6 @@ def test_data_survive_a_restart_and_the_users_own_postgres_settings_do_not_matte
 ) -> None:
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGDATA", "/nowhere")
-    monkeypatch.setenv("LC_ALL", "xx_XX")
     with server(home) as url:
         assert query(url, "SELECT value FROM kept") == [42]
 
@@ -112,17 +112,25 @@ def test_a_killed_server_comes_back_with_what_was_committed(home: Path) -> None:
         assert query(url, "SELECT value FROM committed") == [7]
 
 
-def test_a_process_number_that_now_belongs_to_something_else_is_no_server(home: Path) -> None:
-    """As after a power cut: the note still says `ready`, and its number is a living process of the same user."""
+@pytest.mark.parametrize("now", ["something else", "a dead server that nobody has buried"])
+def test_a_process_number_that_is_no_server_any_more(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: str
+) -> None:
+    """As after a power cut: the note still says `ready`, and its number belongs to a process of the same user."""
+    monkeypatch.setattr("earlysignal_assets.embedded_postgres._START_SECONDS", 1)
     with another_process(home):
         note = home / "postgres" / "postmaster.pid"
         left = note.read_text().splitlines()
-    with subprocess.Popen(["sleep", "60"], user=(home / "postgres").stat().st_uid) as innocent:
-        note.write_text("\n".join([str(innocent.pid), *left[1:]]))
+    program = shutil.copy("/bin/sleep", tmp_path / ("postgres" if "server" in now else "innocent"))
+    tmp_path.chmod(0o755)
+    seconds = "0" if "dead" in now else "60"
+    with subprocess.Popen([program, seconds], user=(home / "postgres").stat().st_uid) as process:
+        if "dead" in now:
+            wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
+        note.write_text("\n".join([str(process.pid), *left[1:]]))
         with server(home) as url:
             assert query(url, "SELECT value FROM kept") == [42]
-        assert innocent.poll() is None
-        innocent.kill()
+        process.kill()
 
 
 def test_a_server_that_is_not_ready_yet_is_waited_for(home: Path) -> None:

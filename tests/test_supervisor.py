@@ -12,11 +12,11 @@ import pytest
 
 from earlysignal_assets.supervisor import Supervisor, SupervisorError
 
-# Starts a child that ignores interrupts, tells its number, and waits.
-PARENT = """
+# Starts a child that ignores interrupts and then tells its number; both wait.
+CHILD = "import os, signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print(os.getpid(), flush=True)"
+PARENT = f"""
 import subprocess, sys, time
-child = [sys.executable, "-c", "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(600)"]
-print(subprocess.Popen(child).pid, flush=True)
+subprocess.Popen([sys.executable, "-c", "{CHILD}; time.sleep(600)"])
 time.sleep(600)
 """
 

@@ -85,6 +85,8 @@ def build_dataset(
     settings: Settings,
     mismatched_sectors: Collection[str] = (),
     digests: Digests | None = None,
+    *,
+    skip_validation: bool = False,
 ) -> Dataset:
     """Gather what was known seven days before a quarter begins.
 
@@ -99,6 +101,8 @@ def build_dataset(
         Sectors to leave out, as the audit found them in the rows known at the cutoff.
     digests : mapping, optional
         Content hashes of the input partitions, for the record.
+    skip_validation : bool
+        Keep refused quarters; the record still names them.
 
     Returns
     -------
@@ -109,7 +113,7 @@ def build_dataset(
     history = {q: tables[q] for q in sorted(tables) if q < quarter and len(tables[q])}
     known = {q: labels[q][labels[q][KNOWABLE] <= cutoff] for q in history}
     judgements = judge_history(history, known, source)
-    refused = [q for q in history if judgements[q].refusals]
+    refused = [q for q in history if judgements[q].refusals and not skip_validation]
 
     frame = _joined(history, known)
     rows_taken = {"announcements of earlier quarters": len(frame)}
@@ -138,7 +142,7 @@ def build_dataset(
         left_out=inactive_features(source)
         | {name: "no value in this dataset" for name in active if name not in features},
         filters=rows_taken,
-        quality=_quality(judgements),
+        quality=_quality(judgements) | {"validation_skipped": skip_validation},
         source=source,
         settings=settings,
         mismatched_sectors=sorted(mismatched_sectors),

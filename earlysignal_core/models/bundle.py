@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import lightgbm as lgb
@@ -17,6 +20,8 @@ from earlysignal_core.models.calibration import Calibration, FloatArray
 from earlysignal_core.quarters import Quarter
 
 FOLDER, CLAIMS, BY_QUARTER = "models/early-signal", "models/claims", "models/by_quarter"
+AUTO = "auto"
+_NAMED = re.compile(r"v\d+\.\d+\.\d+")
 MODEL_TEXT, MODEL, NORMALIZER, METADATA = "model.txt", "model.json", "normalizer.json", "metadata.json"
 FILES = (METADATA, MODEL_TEXT, MODEL, NORMALIZER)
 HASHES = "files"
@@ -111,8 +116,20 @@ class Bundle:
         return files | {METADATA: to_json(self.metadata | {HASHES: hashes})}
 
 
-def save(lake: Lake, bundle: Bundle) -> Bundle:
-    """Write a bundle under the next free version of its quarter and return it with that version.
+def save(lake: Lake, bundle: Bundle, version: str = AUTO) -> Bundle:
+    """Write a bundle under a version and return it with that version.
+
+    Parameters
+    ----------
+    lake : Lake
+    bundle : Bundle
+    version : str
+        ``auto`` for the next free one of the bundle's quarter, or a name like ``v1.2.0``.
+
+    Raises
+    ------
+    BundleError
+        If the name is none, or belongs to another model.
 
     Notes
     -----
@@ -121,22 +138,22 @@ def save(lake: Lake, bundle: Bundle) -> Bundle:
     if `metadata.json`, the last of them, is missing. Equal inputs give equal bytes, so it does not matter who wrote.
     """
     inputs = str(bundle.metadata["input_sha256"]).encode()
-    revision = 0
-    while lake.claim(_claim(version := _version(bundle.quarter, revision)), inputs) != inputs:
-        revision += 1
-    if not lake.exists(f"{FOLDER}/{version}/{METADATA}"):
-        for name, content in replace(bundle, metadata={"version": version} | bundle.metadata).files().items():
-            lake.write_bytes(f"{FOLDER}/{version}/{name}", content)
-    return load(lake, version)
+    for candidate in _candidates(bundle.quarter, version):
+        if lake.claim(_claim(candidate), inputs) == inputs:
+            if not lake.exists(f"{FOLDER}/{candidate}/{METADATA}"):
+                for name, content in replace(bundle, metadata={"version": candidate} | bundle.metadata).files().items():
+                    lake.write_bytes(f"{FOLDER}/{candidate}/{name}", content)
+            return load(lake, candidate)
+    raise BundleError(f"{version} is another model, and models never change. Remedy: choose a new version, or `auto`.")
 
 
-def find(lake: Lake, quarter: Quarter, input_sha256: str) -> Bundle | None:
-    """Return the finished bundle of a quarter that was made from the same inputs, if there is one."""
-    revision = 0
-    while lake.exists(_claim(version := _version(quarter, revision))):
-        if lake.read_bytes(_claim(version)) == input_sha256.encode():
-            return load(lake, version) if lake.exists(f"{FOLDER}/{version}/{METADATA}") else None
-        revision += 1
+def find(lake: Lake, quarter: Quarter, input_sha256: str, version: str = AUTO) -> Bundle | None:
+    """Return the finished bundle that was made from the same inputs under a version, or under any of its quarter."""
+    for candidate in _candidates(quarter, version):
+        if not lake.exists(_claim(candidate)):
+            return None
+        if lake.read_bytes(_claim(candidate)) == input_sha256.encode():
+            return load(lake, candidate) if lake.exists(f"{FOLDER}/{candidate}/{METADATA}") else None
     return None
 
 
@@ -192,8 +209,14 @@ def model_of_quarter(lake: Lake, quarter: Quarter) -> Bundle | NoModelYet:
     return load(lake, content["version"])
 
 
-def _version(quarter: Quarter, revision: int) -> str:
-    return f"v{quarter.year}.{quarter.number}.{revision}"
+def _candidates(quarter: Quarter, version: str) -> Iterator[str]:
+    """Yield the versions that a bundle may take: by the calendar, so that a repeated backfill repeats them."""
+    if version == AUTO:
+        yield from (f"v{quarter.year}.{quarter.number}.{revision}" for revision in count())
+    elif _NAMED.fullmatch(version):
+        yield version
+    else:
+        raise BundleError(f"`{version}` is no version. Remedy: write it like v1.2.0, or `auto`.")
 
 
 def _claim(version: str) -> str:

@@ -84,14 +84,16 @@ def train(dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoMo
     )
 
 
-def train_quarter(lake: Lake, dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoModelYet:
+def train_quarter(
+    lake: Lake, dataset: Dataset, params: Mapping[str, Any] = PARAMS, version: str = bundles.AUTO
+) -> Bundle | NoModelYet:
     """Return the quarter's model: the one that the same inputs gave before, else a new one, saved and noted."""
     outcome: Bundle | NoModelYet | None = None
     if dataset.no_model_yet is None:
-        outcome = bundles.find(lake, dataset.quarter, input_digest(dataset, params))
+        outcome = bundles.find(lake, dataset.quarter, input_digest(dataset, params), version)
     if outcome is None:
         trained = train(dataset, params)
-        outcome = bundles.save(lake, trained) if isinstance(trained, Bundle) else trained
+        outcome = bundles.save(lake, trained, version) if isinstance(trained, Bundle) else trained
     bundles.record_of_quarter(lake, dataset.quarter, outcome)
     return outcome
 

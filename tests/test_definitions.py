@@ -1,0 +1,91 @@
+"""What the graph promises to the reader of the UI, and that plain Dagster loads it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from running import SMALL
+
+ROOT = Path(__file__).parents[1]
+_LIST = """
+from earlysignal_assets.definitions import defs
+import json
+graph = defs.resolve_asset_graph()
+nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+print(json.dumps([{
+    "name": node.key.to_user_string(),
+    "group": node.group_name,
+    "description": node.description,
+    "owners": list(node.owners),
+    "kinds": sorted(node.kinds),
+    "partitions": len(node.partitions_def.get_partition_keys()) if node.partitions_def else 0,
+    "keys": node.partitions_def.get_partition_keys() if node.partitions_def else [],
+    "checks": sorted(key.name for key in node.check_keys),
+} for node in nodes]))
+"""
+
+
+def environment(tmp_path: Path, **changes: str) -> dict[str, str]:
+    return {**os.environ, **SMALL, "EARLYSIGNAL_HOME": str(tmp_path), **changes}
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
+    import json
+
+    home = tmp_path_factory.mktemp("home")
+    listed = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _LIST], env=environment(home), capture_output=True, text=True, check=True
+    )
+    return {node["name"]: node for node in json.loads(listed.stdout.splitlines()[-1])}
+
+
+def test_every_asset_is_described_owned_and_of_a_kind(nodes: dict[str, dict[str, object]]) -> None:
+    for node in nodes.values():
+        assert node["description"], node
+        assert node["owners"] == ["team:early-signal"], node
+        assert node["kinds"], node
+
+
+def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object]]) -> None:
+    groups: dict[object, set[object]] = {}
+    for node in nodes.values():
+        groups.setdefault(node["group"], set()).add(node["name"])
+    caches = {"earnings", "ohlcv", "income_statements", "analyst_ratings", "sec_filings", "options", "macro"}
+    assert groups == {
+        "caches": {*caches, "universe", "data_audit"},
+        "features": {"feature_table", "labels"},
+        "datasets": {"dataset"},
+        "models": {"models"},
+        "evaluation": {"evaluation", "walk_forward"},
+    }
+
+
+def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
+    whole = {"universe", "data_audit", "walk_forward"}
+    assert {name for name, node in nodes.items() if not node["partitions"]} == whole
+    keys = nodes["evaluation"]["keys"]
+    assert isinstance(keys, list)
+    assert (keys[0], keys[-1], len(keys)) == ("2012-10", "2016-01", 14)
+
+
+def test_five_checks_block(nodes: dict[str, dict[str, object]]) -> None:
+    assert nodes["feature_table"]["checks"] == ["completeness", "label_balance", "temporal_integrity"]
+    assert nodes["dataset"]["checks"] == ["distribution", "outliers"]
+
+
+def test_plain_dagster_validates_the_definitions(tmp_path: Path) -> None:
+    dagster = Path(sys.executable).with_name("dagster")
+    done = subprocess.run(
+        [dagster, "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=ROOT,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
