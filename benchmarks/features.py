@@ -78,9 +78,9 @@ def memory(folder: Path) -> None:
         tape = folder / f"tape{count}"
         tape.mkdir()
         generate_tape(settings, tape)
-        filled(tape, folder / f"lake{count}")
+        source, lake = filled(tape, folder / f"lake{count}")
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            arrays, arrow = pool.apply(_peak, (tape, folder / f"lake{count}", last))
+            arrays, arrow = pool.apply(_peak, (source, lake.url, last))
         print(f"  {count:3} quarters: {arrays:4.0f} MiB of arrays and {arrow:.0f} MiB of Arrow tables at most")
 
 
@@ -102,11 +102,10 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
     return time.process_time() - start, result
 
 
-def _peak(tape: Path, folder: Path, quarter: Quarter) -> tuple[float, float]:
-    source, lake = TapeSource(tape, Settings()).description, Lake(str(folder))
-    active_features(source)
+def _peak(source: SourceDescription, lake: str, quarter: Quarter) -> tuple[float, float]:
+    active_features(source)  # imports the families before anything is counted
     tracemalloc.start()
-    build_feature_table(lake, source, quarter)
+    build_feature_table(Lake(lake), source, quarter)
     return tracemalloc.get_traced_memory()[1] / 2**20, pa.default_memory_pool().max_memory() / 2**20
 
 

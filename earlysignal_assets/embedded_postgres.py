@@ -37,7 +37,6 @@ DRIVER = "postgresql+psycopg2"  # what dagster-postgres needs; a bare postgresql
 _PORT = 5432  # only a part of the socket's name
 _LONGEST_SOCKET = 103  # bytes that every system allows in the name of a Unix socket (Linux 107, macOS 103)
 _START_SECONDS = 300  # recovery after a crash takes a while on a slow disk
-_ATTEMPTS = 10  # to start, a second apart, while a killed server's last children hold its memory
 _NOBODY = 2**30  # a process number that no system gives
 
 
@@ -149,36 +148,31 @@ def _start(data: Path) -> None:
     if account:
         _let_in(data)
     sockets = _socket_folder(data, account)
-    log = data / "log"
-    options = (f"-p{_PORT}", "-clisten_addresses=", f"-cunix_socket_directories={sockets}")
-    said = ""
-    for _ in range(_ATTEMPTS):
-        if _is_alive(data, sockets):
-            if _becomes_ready(data):
-                return
-            continue
-        if log.exists():
-            log.replace(data / "log.before")
-        command = ("start", "-w", "-t", _START_SECONDS, "-D", data, "-l", log, "-o", shlex.join(options))
-        done = _run(account, "pg_ctl", *command)
-        if done.returncode == 0:
-            return
-        said = log.read_text(errors="replace") if log.exists() else done.stderr
-        if "still in use" not in said:
-            break
-        time.sleep(1)
-    _run(account, "pg_ctl", "stop", "-w", "-t", 5, "-m", "immediate", "-D", data)
-    raise _failure("start", data, said)
-
-
-def _becomes_ready(data: Path) -> bool:
-    """Wait for a server that somebody else has started, or is stopping."""
+    complaint = "a server that another process has started does not become ready"
     deadline = time.monotonic() + _START_SECONDS
-    while (data / "postmaster.pid").exists() and time.monotonic() < deadline:
-        if _running(data) is not None:
-            return True
+    while time.monotonic() < deadline:
+        if not _is_alive(data, sockets):
+            complaint = _launch(data, sockets, account)
+            if "still in use" not in complaint:  # the memory of a killed server, by its last children
+                break
+        elif _running(data) is not None:
+            return
         time.sleep(0.2)
-    return False
+    if complaint:
+        _run(account, "pg_ctl", "stop", "-w", "-t", 5, "-m", "immediate", "-D", data)
+        raise _failure("start", data, complaint)
+
+
+def _launch(data: Path, sockets: Path, account: dict[str, Any]) -> str:
+    """Start the server and return its complaint, which is empty if it is ready."""
+    log = data / "log"
+    if log.exists():
+        log.replace(data / "log.before")
+    options = shlex.join([f"-p{_PORT}", "-clisten_addresses=", f"-cunix_socket_directories={sockets}"])
+    done = _run(account, "pg_ctl", "start", "-w", "-t", _START_SECONDS, "-D", data, "-l", log, "-o", options)
+    if done.returncode == 0:
+        return ""
+    return log.read_text(errors="replace") if log.exists() else done.stderr
 
 
 def _stop(data: Path) -> None:
@@ -186,6 +180,8 @@ def _stop(data: Path) -> None:
     if url is None:
         return
     account = _account(data)
+    if account:
+        _let_in(data)  # a parent may have been closed meanwhile
     for mode in ("fast", "immediate"):
         if _run(account, "pg_ctl", "stop", "-w", "-t", 5, "-m", mode, "-D", data).returncode == 0:
             shutil.rmtree(str(url.query["host"]), ignore_errors=True)

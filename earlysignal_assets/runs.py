@@ -14,7 +14,10 @@ from earlysignal_assets.instance import prepare
 from earlysignal_assets.postgres import server
 from earlysignal_assets.run_launcher import fail_lost_runs, process_tags
 from earlysignal_assets.workspace import Workspace
+from earlysignal_core.lake import Lake
+from earlysignal_core.quarterly import FEATURES
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.sources import SourceDescription
 
 Progress = Callable[[str, int, int], None]
 # Dagster's own log of each step would bury the progress; the run's page in the UI has all of it.
@@ -124,19 +127,22 @@ def walk_forward(
 
     outcome = Outcome()
 
-    def run(job: str, quarters: Sequence[Quarter] = ()) -> bool:
-        chosen = [name for name in assets_of(job) if select is None or name in select]
+    def run(job: str, quarters: Sequence[Quarter] = (), assets: Sequence[str] | None = select) -> bool:
+        chosen = [name for name in assets_of(job) if assets is None or name in assets]
         return not chosen or run_job(instance, job, outcome, quarters=quarters, select=chosen)
 
     with instance_of(workspace) as instance:
-        events = workspace.source.description.event_quarters
-        judged = [quarter for quarter in quarters if quarter in events] or quarters
-        total = len(judged) + 2
+        source, lake = workspace.source.description, workspace.lake
+        judged = [quarter for quarter in quarters if quarter in source.event_quarters] or list(quarters)
+        # Whoever names assets gets those and no others.
+        collect = list(quarters) if select else _to_collect(lake, source, quarters)
+        features_before = [] if select else _features_to_make(lake, source, quarters)
+        total = len(features_before) + len(judged) + 2
         progress("caches", 0, total)
-        collected = run("companies") and run("collect", quarters)
-        for done, quarter in enumerate(judged if collected else [], start=1):
+        collected = run("companies") and run("collect", collect)
+        for done, quarter in enumerate([*features_before, *judged] if collected else [], start=1):
             progress(str(quarter), done, total)
-            run("quarter", [quarter])
+            run("quarter", [quarter], [FEATURES] if quarter in features_before else select)
         if collected:
             progress("report", total - 1, total)
             run("report")
@@ -186,6 +192,17 @@ def train(
         progress("done", total, total)
     workspace.remember()
     return outcome
+
+
+def _to_collect(lake: Lake, source: SourceDescription, quarters: Sequence[Quarter]) -> list[Quarter]:
+    """Return the stretch of caches to collect: those chosen, and what features and returns need and the lake lacks."""
+    needed = [q for q in source.quarters if q <= quarters[-1] + 1 and not lake.has("earnings", q)]
+    return Quarter.range(min([*needed, *quarters]), max([*needed, *quarters]))
+
+
+def _features_to_make(lake: Lake, source: SourceDescription, quarters: Sequence[Quarter]) -> list[Quarter]:
+    """Return the earlier quarters that the datasets of the chosen ones need and the lake lacks."""
+    return [q for q in source.event_quarters if q < quarters[0] and not lake.has(FEATURES, q)]
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:

@@ -158,7 +158,8 @@ def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluat
 def make_audit(lake: Lake) -> pd.DataFrame:
     """Write the findings of the audit over all that the caches hold."""
     source = described(lake)
-    tables = {table: lake.read(table, source.quarters) for table in source.tables if table != UNIVERSE}
+    held = {table: lake.quarters(table) for table in source.tables if table != UNIVERSE}
+    tables = {table: lake.read(table, quarters) for table, quarters in held.items() if quarters}
     findings = audit({**tables, UNIVERSE: lake.read(UNIVERSE)}, source.benchmark, source.prices)
     lake.write(AUDIT, None, findings)
     return findings

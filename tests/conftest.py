@@ -1,8 +1,10 @@
 """What several tests share: the real tapes, a PostgreSQL server, an environment without the developer's settings."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from hypothesis import settings
@@ -15,6 +17,14 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 for name in [name for name in os.environ if name.startswith(("EARLYSIGNAL_", "DAGSTER_"))]:
     del os.environ[name]  # at import time: definitions read the settings when they are loaded
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Give root a folder of its own: every new session of root's closes pytest's usual one to PostgreSQL's user."""
+    if os.geteuid() == 0 and config.option.basetemp is None and not hasattr(config, "workerinput"):
+        config.option.basetemp = mkdtemp(prefix="earlysignal-test-")
+        config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")

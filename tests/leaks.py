@@ -130,26 +130,25 @@ def generated(seed: int) -> Tape:
 @cache
 def synthetic(folder: Path) -> Tape:
     generate_tape(SyntheticSettings(symbols=12, quarters=14), folder)
-    return _read(folder, 1, "2016-04-01", "2016-12-31")
+    return whole(folder, "2016-04-01", "2016-12-31")
 
 
 @cache
 def real(folder: Path) -> Tape:
     """Every seventh company, two quarters of the examples."""
-    return _read(folder, 7, "2017-04-01", "2017-09-30")
+    return whole(folder, "2017-04-01", "2017-09-30", every=7)
 
 
-def _read(folder: Path, every: int, first: str, last: str) -> Tape:
+def whole(folder: Path, first: str, last: str, every: int = 1) -> Tape:
+    """A tape with the examples announced between two days; of every company, or of every seventh say."""
     tape = TapeSource(folder, Settings())
-    source = tape.description
-    universe = tape.universe()
-    chosen = universe["symbol"][::every]
+    source, universe = tape.description, tape.universe()
+    others = universe["symbol"].drop(universe.index[::every])
     tables = {UNIVERSE: universe}
-    owners = [*chosen, *universe["sector_etf"].dropna().unique(), source.benchmark]
     for name in source.tables:
         if name != UNIVERSE:
             rows = pd.read_parquet(folder / f"{name}.parquet")
-            tables[name] = checked(name, rows if name == "macro" else rows[rows["symbol"].isin(owners)])
+            tables[name] = checked(name, rows if name == "macro" else rows[~rows["symbol"].isin(others)])
     announced = tables["earnings"]
     lately = announced[announced["announced_on"].between(first, last)]
     return Tape(tables, source, examples(lately, tables.get("earnings_calendar"), universe))

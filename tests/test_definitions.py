@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from running import SMALL
 
 ROOT = Path(__file__).parents[1]

@@ -90,26 +90,3 @@ def test_what_is_no_announcement_is_refused_with_the_nearest(filled: tuple[Lake,
         explain(*filled, "Z", DAY)
     with pytest.raises(EarlySignalError, match=r"the source knows 2017-Q1 to 2018-Q3"):
         explain(*filled, "A", pd.Timestamp("2030-01-01"))
-
-
-def test_a_quarter_without_announcements_has_an_empty_table(filled: tuple[Lake, SourceDescription]) -> None:
-    lake, described = filled
-    table = build_feature_table(lake, described, Quarter(2017, 1))
-    assert table.empty
-    assert {*catalogue()} < {*table.columns}
-    assert (table[[*catalogue()]].dtypes == np.float64).all()
-
-
-def test_an_example_before_the_first_row_of_a_table_is_missing_not_an_error(tmp_path: Path) -> None:
-    """Prices begin two years after the announcement: no quarter of theirs is read at all."""
-    described = source(["universe", "earnings", "ohlcv"], first="2018-Q3", last="2018-Q3", provides=())
-    lake = Lake(str(tmp_path))
-    lake.write(UNIVERSE, None, checked(UNIVERSE, companies(A="Energy")))
-    early = asked("2018-07-03", "18-Mar")
-    lake.write("earnings", Quarter(2018, 3), checked("earnings", early))
-    lake.write("ohlcv", Quarter(2018, 3), checked("ohlcv", bars("A", [1.0])))
-    table = build_feature_table(lake, described, Quarter(2018, 3))
-    assert table["event"].tolist() == ["A:18-Mar"], "its `as_of` lies before the source's first quarter"
-    assert table["price_change_5d"].isna().all()
-    assert table["days_to_earnings"].tolist() == [7]
-    assert table["large_beat_rate_shrunk"].tolist() == [0.1]

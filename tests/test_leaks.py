@@ -85,19 +85,19 @@ def beyond_the_look_back(tape: Tape, features: Mapping[str, Feature]) -> dict[st
 
 
 @given(st.integers(0, 3), st.floats(0, 1), seeds)
-@settings(max_examples=15)
+@settings(max_examples=20)
 def test_generated_rows_that_were_not_known_move_nothing(world: int, which: float, seed: int) -> None:
     assert leak(leaks.generated(world), which, seed) == {}
 
 
 @given(which=st.floats(0, 1), seed=seeds)
-@settings(max_examples=5)
+@settings(max_examples=8)
 def test_synthetic_rows_that_were_not_known_move_nothing(synthetic: Tape, which: float, seed: int) -> None:
     assert leak(synthetic, which, seed) == {}
 
 
 @given(which=st.floats(0, 1), seed=seeds)
-@settings(max_examples=3)
+@settings(max_examples=5)
 def test_real_rows_that_were_not_known_move_nothing(real: Tape, which: float, seed: int) -> None:
     assert leak(real, which, seed) == {}
 

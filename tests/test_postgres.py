@@ -113,18 +113,17 @@ def test_a_killed_server_comes_back_with_what_was_committed(home: Path) -> None:
 
 
 @pytest.mark.parametrize("now", ["something else", "a dead server that nobody has buried"])
-def test_a_process_number_that_is_no_server_any_more(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: str
-) -> None:
+def test_a_process_number_that_is_no_server_any_more(home: Path, monkeypatch: pytest.MonkeyPatch, now: str) -> None:
     """As after a power cut: the note still says `ready`, and its number belongs to a process of the same user."""
     monkeypatch.setattr("earlysignal_assets.embedded_postgres._START_SECONDS", 1)
     with another_process(home):
         note = home / "postgres" / "postmaster.pid"
         left = note.read_text().splitlines()
-    program = shutil.copy("/bin/sleep", tmp_path / ("postgres" if "server" in now else "innocent"))
-    tmp_path.chmod(0o755)
+    (home / "programs").mkdir(exist_ok=True)
+    program = shutil.copy("/bin/sleep", home / "programs" / ("postgres" if "dead" in now else "innocent"))
     seconds = "0" if "dead" in now else "60"
-    with subprocess.Popen([program, seconds], user=(home / "postgres").stat().st_uid) as process:
+    owner = (home / "postgres").stat()
+    with subprocess.Popen([program, seconds], user=owner.st_uid, group=owner.st_gid) as process:
         if "dead" in now:
             wait_for(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
         note.write_text("\n".join([str(process.pid), *left[1:]]))

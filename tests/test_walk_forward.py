@@ -76,6 +76,14 @@ def test_the_same_demo_again_changes_no_byte_and_makes_no_second_model(undisturb
     assert digests(lake) == before
 
 
+def test_a_backfill_of_late_quarters_brings_the_history_that_they_need(undisturbed: Path, tmp_path: Path) -> None:
+    assert run(tmp_path, "backfill", "--from", "2015-Q3", "--to", "2015-Q3").returncode == 0
+    ours, whole = (digests(workspace(home) / "lake") for home in (tmp_path, undisturbed))
+    for made in ("dataset/2015-Q3.parquet", "models/early-signal/v2015.3.0/model.txt", "predictions/2015-Q3.parquet"):
+        assert ours[made] == whole[made]
+    assert "evaluation/2015-Q2.json" not in ours
+
+
 @pytest.mark.slow
 def test_a_killed_backfill_run_again_ends_in_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
     for seconds in (9, 14, 19):  # in the caches, among the features, among the models
