@@ -34,8 +34,8 @@ lint: $(READY) ## style, types and the floors of the house
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: $(READY) ## the benchmarks
-	@for script in benchmarks/bench_*.py; do $(BIN)/python "$$script" || exit 1; done
+bench: $(READY) ## the benchmarks; TAPE=path
+	@$(BIN)/python benchmarks/features.py $(SOURCE)
 
 lock: $(READY) ## pin the dependencies of pyproject.toml anew in requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \

@@ -114,6 +114,14 @@ def _history(found: pd.DataFrame, earnings: pd.DataFrame, universe: pd.DataFrame
     rms = np.sqrt(before((dollars**2).rolling(8, min_periods=4).mean())).clip(0.01)
     base = np.abs(before(wide("eps_actual"), 4))
     found["threshold_z"] = (0.2 * base - before(dollars.rolling(8, min_periods=4).mean())) / rms
+    actual = wide("eps_actual")
+    latest, year_ago = before(actual), before(actual, 5)
+    size = (np.abs(latest) + np.abs(year_ago)) / 2
+    found["eps_growth_yoy"] = (latest - year_ago) / np.where(size > 0, size, np.nan)
+    size = before(actual.abs().rolling(4, min_periods=2).mean())
+    found["eps_season"] = (before(actual, 4) - before(actual.rolling(4, min_periods=2).mean())) / np.where(
+        size > 0, size, np.nan
+    )
     beat = wide("beat")
     ends = (beat == 0).cumsum()
     streak = beat.fillna(0).apply(lambda of: of.groupby(ends[of.name]).cumsum())

@@ -18,9 +18,10 @@ FAMILIES = {
     "fundamentals": "earnings_surprise",
     "history": """
         announcement_date_shift announcement_return_abs_4q beat_rate_8q beat_streak days_since_last_announcement
-        drift_since_last_announcement eps_volatility_to_price estimate_to_price large_beat_rate_8q
-        large_beat_rate_shrunk large_miss_rate_8q market_season_large_beat_rate same_season_surprise_mean
-        sector_season_large_beat_rate surprise_mean_4q surprise_mean_8q surprise_median_8q surprise_std_8q threshold_z
+        drift_since_last_announcement eps_growth_yoy eps_season eps_volatility_to_price estimate_to_price
+        large_beat_rate_8q large_beat_rate_shrunk large_miss_rate_8q market_season_large_beat_rate
+        same_season_surprise_mean sector_season_large_beat_rate surprise_mean_4q surprise_mean_8q surprise_median_8q
+        surprise_std_8q threshold_z
     """,
     "interactions": """
         days_to_earnings earnings_surprise_x_price_momentum earnings_surprise_x_volume fed_rate_x_sector_beta

@@ -12,6 +12,7 @@ from earlysignal_core.features.table import (
     active_features,
     build_feature_table,
     feature_table,
+    partitions_back,
     quarter_examples,
     view,
 )
@@ -71,10 +72,12 @@ def test_a_quarter_reads_no_more_than_the_look_back(tmp_path: Path, described: S
     build_feature_table(lake, described, QUARTER)
     oldest = {table: QUARTER - min(quarters) for table, quarters in lake.seen.items() if quarters}
     assert oldest == {
-        "earnings": 42,  # 40 fiscal quarters, and two for late announcements
+        "earnings": 43,  # 40 fiscal quarters, and two for late announcements, in quarters of 92 days
         "ohlcv": 6,  # 300 sessions, and 65 to judge their moves by and for a late close
-        "macro": 5,  # 476 days
+        "macro": 6,  # 476 days
     }
+    bound = partitions_back(active_features(described), described)
+    assert all(oldest[table] <= bound[table] <= oldest[table] + 2 for table in oldest)
 
 
 def test_few_features_read_little(tmp_path: Path, described: SourceDescription) -> None:

@@ -23,6 +23,8 @@ from earlysignal_core.features.history import (
     beat_streak,
     days_since_last_announcement,
     drift_since_last_announcement,
+    eps_growth_yoy,
+    eps_season,
     eps_volatility_to_price,
     estimate_to_price,
     large_beat_rate_8q,
@@ -106,6 +108,24 @@ def test_threshold_z_puts_earnings_on_the_share_basis_of_today() -> None:
     # The five quarters before are in tenths, their surprises too: rows of 1, -1, 1, -1, 1 cents, then -10, 10, 30.
     mean, square = (0.01 + 0.30) / 8, (5 * 0.0001 + 2 * 0.01 + 0.09) / 8
     assert value(threshold_z, history, one_before) == pytest.approx((0.2 * 0.11 - mean) / np.sqrt(square))
+
+
+def test_growth_and_season_of_eps() -> None:
+    history = surprises("A", 0, 10, 20, 30, 50)  # of an estimate of 1: EPS 1.0, 1.1, 1.2, 1.3, 1.5
+    assert value(eps_growth_yoy, history) == pytest.approx(0.5 / 1.25)
+    assert value(eps_season, history) == pytest.approx((1.1 - 1.275) / 1.275)
+    turned = surprises("A", -300, -100, -100, -100, 0)  # EPS -2, 0, 0, 0, 1
+    assert value(eps_growth_yoy, turned) == pytest.approx(3 / 1.5)
+    assert value(eps_season, turned) == pytest.approx(-0.25 / 0.25)
+    assert np.isnan(value(eps_season, surprises("A", -100, -100, -100, -100))), "nothing earned, nothing to divide by"
+    assert np.isnan(value(eps_growth_yoy, surprises("A", 10, 10, 10, 10)))
+
+
+def test_growth_and_season_of_eps_are_on_the_share_basis_of_today() -> None:
+    history = surprises("A", 0, 10, 20, 30, 50)
+    halved = actions("A", ("2018-01-02", "split", 2.0))  # the oldest three count half
+    assert value(eps_growth_yoy, history, halved) == pytest.approx((1.5 - 0.5) / 1.0)
+    assert value(eps_season, history, halved) == pytest.approx((0.55 - 0.9875) / 0.9875)
 
 
 def test_estimate_to_price() -> None:

@@ -138,6 +138,38 @@ def eps_volatility_to_price(at: PointInTime) -> Values:
     return known_deviation(eps[:, 4:] - eps[:, :-4], 4) / at.latest("ohlcv", "close")
 
 
+@feature(
+    family=FAMILY,
+    unit="ratio",
+    needs={"earnings": 5},
+    may_use={"corporate_actions": days_back("earnings", 5)},
+)
+def eps_growth_yoy(at: PointInTime) -> Values:
+    """Growth of EPS, latest quarter over the same a year before: their difference over the mean of their sizes.
+
+    Between -2 and 2, also where a sign changes; on the share basis of `t`, where splits are known.
+    """
+    eps = per_share(at, "eps_actual", 5)
+    size = (np.abs(eps[:, -1]) + np.abs(eps[:, 0])) / 2
+    return (eps[:, -1] - eps[:, 0]) / np.where(size > 0, size, np.nan)
+
+
+@feature(
+    family=FAMILY,
+    unit="ratio",
+    needs={"earnings": 4},
+    may_use={"corporate_actions": days_back("earnings", 4)},
+)
+def eps_season(at: PointInTime) -> Values:
+    """How far EPS of the same quarter a year ago lay from the mean of the last 4, over the mean of their sizes.
+
+    A quarter that is always small makes a small |estimate|, which is easily beaten by 20 %.
+    """
+    eps = per_share(at, "eps_actual", 4)
+    size = known_mean(np.abs(eps), 2)
+    return (eps[:, 0] - known_mean(eps, 2)) / np.where(size > 0, size, np.nan)
+
+
 @feature(family=FAMILY, unit="count", needs={"earnings": _SO_FAR})
 def beat_streak(at: PointInTime) -> Values:
     """Consecutive surprises above 0 up to now, within 40 fiscal quarters.
@@ -190,7 +222,7 @@ def sector_season_large_beat_rate(at: PointInTime) -> Values:
     return _season_rate(at, Among.SECTOR)
 
 
-@feature(family=FAMILY, unit="fraction", needs={"earnings": _SO_FAR})
+@feature(family=FAMILY, unit="fraction", needs={"earnings": _SO_FAR}, of_the_day=True)
 def market_season_large_beat_rate(at: PointInTime) -> Values:
     """Share of large beats among all other announcements that became available in the last 35 days.
 

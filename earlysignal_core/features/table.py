@@ -1,5 +1,6 @@
 """Building feature tables: the same function serves a quarter of history and a day of production."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,7 +21,7 @@ EVENT_COLUMNS = ["event", "symbol", "fiscal_period", "scheduled_on", "announced_
 SCHEDULED_AHEAD = 2
 """Quarters before an announcement's in which its date may have been published."""
 
-_CALENDAR_DAYS_PER_SESSION = 1.5
+_CALENDAR_DAYS_PER_SESSION, _DAYS_IN_SHORTEST_QUARTER = 1.5, 90
 
 
 def active_features(source: SourceDescription) -> dict[str, Feature]:
@@ -86,9 +87,27 @@ def reach(features: Mapping[str, Feature], source: SourceDescription) -> dict[st
     if "ohlcv" in depth:
         depth["ohlcv"] += SHIFT_LOOK_BACK + LATE_CLOSE_SESSIONS
         if source.prices == "raw" and "corporate_actions" in source.tables:
-            days = int(depth["ohlcv"] * _CALENDAR_DAYS_PER_SESSION) + 1
+            days = _calendar_days("ohlcv", depth["ohlcv"])
             depth["corporate_actions"] = max(depth.get("corporate_actions", 0), days)
     return depth
+
+
+def partitions_back(features: Mapping[str, Feature], source: SourceDescription) -> dict[str, int]:
+    """Return how many quarters before its own a quarter's features may read of each table, for lineage."""
+    # Some `as_of` lie in the quarter before: a week ahead, or further where the date was moved afterwards.
+    back = {
+        table: 1 + math.ceil(_calendar_days(table, steps) / _DAYS_IN_SHORTEST_QUARTER)
+        for table, steps in reach(features, source).items()
+    }
+    if "earnings_calendar" in source.tables:
+        back["earnings_calendar"] = max(back.get("earnings_calendar", 0), SCHEDULED_AHEAD)
+    return back
+
+
+def _calendar_days(table: str, steps: int) -> int:
+    if TABLES[table].axis is Axis.SESSION:
+        return int(steps * _CALENDAR_DAYS_PER_SESSION) + 1
+    return days_back(table, steps)
 
 
 def _loaded(lake: Lake, source: SourceDescription, table: str, rows: pd.DataFrame, steps: int) -> pd.DataFrame:
