@@ -160,6 +160,7 @@ def _start(data: Path) -> None:
         time.sleep(0.2)
     if complaint:
         _run(account, "pg_ctl", "stop", "-w", "-t", 5, "-m", "immediate", "-D", data)
+        shutil.rmtree(sockets, ignore_errors=True)
         raise _failure("start", data, complaint)
 
 
@@ -178,6 +179,7 @@ def _launch(data: Path, sockets: Path, account: dict[str, Any]) -> str:
 def _stop(data: Path) -> None:
     url = _running(data)
     if url is None:
+        shutil.rmtree(_socket_path(data).parent, ignore_errors=True)
         return
     account = _account(data)
     if account:
@@ -217,11 +219,16 @@ def _serves(number: int, data: Path, noted: Path) -> bool:
         return False
 
 
-def _socket_folder(data: Path, account: dict[str, Any]) -> Path:
-    """Return a private folder with a short, plain name, since the home's may be long or hold any character."""
+def _socket_path(data: Path) -> Path:
+    """Return a short and plain path, since the home's may be long or hold any character."""
     name = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
-    folder = Path(tempfile.gettempdir()) / f"earlysignal-{name}"
-    length = len(os.fsencode(folder / f".s.PGSQL.{_PORT}"))
+    return Path(tempfile.gettempdir()) / f"earlysignal-{name}" / f".s.PGSQL.{_PORT}"
+
+
+def _socket_folder(data: Path, account: dict[str, Any]) -> Path:
+    """Return the socket's folder, made private to the server's user."""
+    folder = _socket_path(data).parent
+    length = len(os.fsencode(_socket_path(data)))
     if length > _LONGEST_SOCKET:
         raise PostgresError(
             f"the folder for temporary files, {folder.parent}, has too long a name for a socket ({length} bytes, at "

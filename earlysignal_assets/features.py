@@ -9,13 +9,12 @@ from earlysignal_assets.partitions import (
     ONE_QUARTER_PER_RUN,
     QUARTERS,
     WORKSPACE,
-    look_back_quarters,
     quarter_of,
     quarters_back,
 )
 from earlysignal_core.datasets.quality import CHECKS_OF_A_QUARTER
-from earlysignal_core.features.catalogue import catalogue, look_back
-from earlysignal_core.features.table import active_features
+from earlysignal_core.features.catalogue import catalogue
+from earlysignal_core.features.table import active_features, partitions_back
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarterly import FEATURES, LABELS, judge, make_feature_table, make_labels
 from earlysignal_core.quarters import Quarter
@@ -28,9 +27,9 @@ _ACTIVE = active_features(WORKSPACE.source.description)
 def _caches_looked_into() -> list[dg.AssetDep]:
     """Derive the dependencies from what the active features declare."""
     reach = {"earnings": 1}
-    for table, steps in look_back(_ACTIVE.values()).items():
+    for table, quarters in partitions_back(_ACTIVE, WORKSPACE.source.description).items():
         cache = TABLES[table].cache
-        reach[cache] = max(reach.get(cache, 0), look_back_quarters(table, steps))
+        reach[cache] = max(reach.get(cache, 0), quarters)
     return [dg.AssetDep(cache, partition_mapping=quarters_back(back)) for cache, back in sorted(reach.items())]
 
 

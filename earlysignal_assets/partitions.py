@@ -1,13 +1,10 @@
 """Quarters as Dagster partitions, and how assets look back over them."""
 
-import math
-
 import dagster as dg
 
 from earlysignal_assets.workspace import Workspace
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
-from earlysignal_core.tables import TABLES, Axis
 
 # Opened when the definitions are loaded: by then the command has chosen the source.
 WORKSPACE = Workspace(Settings())
@@ -26,12 +23,6 @@ def quarters_back(quarters: int, *, including: int = 0) -> dg.TimeWindowPartitio
     return dg.TimeWindowPartitionMapping(
         start_offset=-min(quarters, len(_SPAN)), end_offset=including, allow_nonexistent_upstream_partitions=True
     )
-
-
-def look_back_quarters(table: str, steps: int) -> int:
-    """Return how many quarters of a table a look-back of some steps can reach into."""
-    per_quarter = {Axis.SESSION: 60, Axis.FISCAL_QUARTER: 1, Axis.DAY: 90}[TABLES[table].axis]
-    return math.ceil(steps / per_quarter) + 2
 
 
 def quarter_of(context: dg.AssetExecutionContext) -> Quarter:
