@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def sp500() -> Path:
-    """The long tape: 2014 to 2020."""
+    """The long tape: 2012 to 2018."""
     return _tape("sp500")
 
 

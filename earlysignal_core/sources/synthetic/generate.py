@@ -105,8 +105,8 @@ def _description(world: World) -> dict[str, object]:
         "price_dates": [str(day.astype("datetime64[D]")) for day in timeline.price_days],
         "prices": "raw",
         "assumptions": [
-            f"Nothing here happened: {spec.symbols} companies are invented (seed {spec.seed}). None leaves: there is no "
-            "survivorship.",
+            f"Nothing here happened: {spec.symbols} companies are invented (seed {spec.seed}).",
+            "None of them leaves: there is no survivorship.",
             f"A signal is planted (base rate {spec.base_rate:g}, signal {spec.signal:g}){regime}.",
         ],
     }
