@@ -1,6 +1,7 @@
 """The `earlysignal` command."""
 
 import json
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ def main() -> None:
     """Run the command; an error that a user can act on is shown without a traceback."""
     # Partitions with gaps and backfill policies are called beta by the version of Dagster that is pinned.
     warnings.filterwarnings("ignore", message=".*currently in (beta|preview)")
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # PostgreSQL is to be stopped
     try:
         app()
     except EarlySignalError as error:

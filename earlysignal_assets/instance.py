@@ -1,12 +1,18 @@
 """Where the Dagster instance of a source lives: its folder, its configuration and its database."""
 
 import re
-from importlib.resources import files
 from pathlib import Path
 
 from earlysignal_assets.postgres import ensure_database
 from earlysignal_core.errors import EarlySignalError
 
+_CONFIGURATION = Path(__file__).parents[1] / "dagster.yaml"
+_STORAGE = b"""
+storage:
+  postgres:
+    postgres_url:
+      env: EARLYSIGNAL_DAGSTER_URL
+"""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")  # a folder and a part of a database's name (at most 63 bytes)
 
 
@@ -47,8 +53,8 @@ def prepare(home: Path, source_name: str, base_url: str) -> dict[str, str]:
         If the database cannot be created or the folder not written.
     """
     folder = source_folder(home, source_name) / "dagster"
-    configuration = files("earlysignal_assets").joinpath("dagster.yaml").read_bytes()
     try:
+        configuration = _CONFIGURATION.read_bytes() + _STORAGE
         folder.mkdir(parents=True, exist_ok=True)
         target = folder / "dagster.yaml"
         if not target.exists() or target.read_bytes() != configuration:

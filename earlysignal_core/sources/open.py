@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources.source import Source
-from earlysignal_core.sources.synthetic import generate_tape
 from earlysignal_core.sources.tape import DESCRIPTION, TapeSource
 
 
@@ -22,6 +21,8 @@ def _generated(settings: Settings) -> Path:
     digest = hashlib.sha256(settings.synthetic.model_dump_json().encode()).hexdigest()[:12]
     folder = settings.home.absolute() / "tapes" / f"synthetic-{digest}"
     if not (folder / DESCRIPTION).exists():
+        from earlysignal_core.sources.synthetic import generate_tape
+
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as unfinished:
             generate_tape(settings.synthetic, Path(unfinished) / folder.name)
