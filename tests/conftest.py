@@ -1,11 +1,16 @@
 """What several tests share: the real tapes, a PostgreSQL server, an environment without the developer's settings."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from earlysignal_core.ledger.connection import Ledger
 
 _TAPES = Path(os.environ.get("EARLYSIGNAL_TEST_TAPES", Path(__file__).parents[2] / "shared" / "tapes"))
 
@@ -36,6 +41,24 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     with server(tmp_path_factory.mktemp("postgres-home")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def ledger_url(postgres_url: str) -> str:
+    """A database for ledgers, each in a schema of its own."""
+    from earlysignal_assets.postgres import ensure_database
+
+    return ensure_database(postgres_url, "ledgers")
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> "Iterator[Ledger]":
+    """An empty ledger."""
+    from earlysignal_core.ledger.connection import Ledger
+
+    with Ledger(ledger_url, f"ledger_{uuid.uuid4().hex}") as opened:
+        opened.migrate()
+        yield opened
 
 
 def _tape(name: str) -> Path:
