@@ -1,7 +1,6 @@
 """What several tests share: the real tapes, a PostgreSQL server, an environment without the developer's settings."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,14 +50,22 @@ def ledger_url(postgres_url: str) -> str:
     return ensure_database(postgres_url, "ledgers")
 
 
-@pytest.fixture
-def ledger(ledger_url: str) -> "Iterator[Ledger]":
-    """An empty ledger."""
+@pytest.fixture(scope="session")
+def _shared_ledger(ledger_url: str) -> "Iterator[Ledger]":
     from earlysignal_core.ledger.connection import Ledger
 
-    with Ledger(ledger_url, f"ledger_{uuid.uuid4().hex}") as opened:
+    with Ledger(ledger_url) as opened:
         opened.migrate()
         yield opened
+
+
+@pytest.fixture
+def ledger(_shared_ledger: "Ledger") -> "Ledger":
+    """An empty ledger: emptying one takes a tenth of the time of making one."""
+    from ledgers import empty
+
+    empty(_shared_ledger)
+    return _shared_ledger
 
 
 def _tape(name: str) -> Path:

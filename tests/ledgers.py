@@ -16,6 +16,7 @@ from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.decisions import Decision
 from earlysignal_core.ledger.predictions import Prediction
+from earlysignal_core.ledger.schema import metadata
 from earlysignal_core.ledger.vocabulary import DecisionKind
 
 NOW = pd.Timestamp("2018-07-03 03:00", tz="UTC")
@@ -83,6 +84,16 @@ def execute(ledger: Ledger, statement: str, **values: Any) -> list[Any]:
     with ledger.begin() as connection:
         result = connection.execute(text(statement), values)
         return list(result.all()) if result.returns_rows else []
+
+
+def empty(ledger: Ledger) -> None:
+    """Delete everything, which only a superuser can, and count ids from 1 again."""
+    with ledger.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no triggers, no foreign keys
+        for table in metadata.sorted_tables:
+            connection.execute(table.delete())
+            if "id" in table.columns:
+                connection.execute(text(f"ALTER SEQUENCE {table.name}_id_seq RESTART"))
 
 
 def count(ledger: Ledger, table: str) -> int:

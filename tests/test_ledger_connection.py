@@ -85,10 +85,11 @@ def test_a_migration_that_is_killed_leaves_nothing(ledger_url: str, unmade: Ledg
     assert count(unmade, "ml_outcomes") == 0
 
 
-def test_a_ledger_of_a_newer_version_is_left_alone(ledger: Ledger) -> None:
-    execute(ledger, "UPDATE alembic_version SET version_num = '9999'")
+def test_a_ledger_of_a_newer_version_is_left_alone(unmade: Ledger) -> None:
+    unmade.migrate()
+    execute(unmade, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(LedgerError, match=r"9999.*newer.*Remedy"):
-        ledger.migrate()
+        unmade.migrate()
 
 
 def test_two_ledgers_of_one_database_do_not_see_each_other(ledger: Ledger, unmade: Ledger) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 
 import pandas as pd
-from sqlalchemy import ColumnElement, and_, case, func, or_, select, text, true
+from sqlalchemy import Boolean, ColumnElement, and_, case, func, or_, select, text, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.selectable import FromClause, NamedFromClause
 
@@ -53,7 +53,7 @@ class Outcome:
 def record(ledger: Ledger, outcomes: Iterable[Outcome]) -> int:
     """Record outcomes, and return how many of them are news: see `record_frame`."""
     contents = [asdict(outcome) for outcome in outcomes]
-    return record_frame(ledger, pd.DataFrame(contents)) if contents else 0
+    return record_frame(ledger, pd.DataFrame(contents, dtype="object")) if contents else 0
 
 
 def record_frame(ledger: Ledger, frame: pd.DataFrame) -> int:
@@ -137,19 +137,21 @@ def read(ledger: Ledger, since: datetime, until: datetime, *, known_at: datetime
         actual_return_7d, actual_return_30d, correct_prediction``.
     """
     window = (_predictions.c.prediction_date > utc(since)) & (_predictions.c.prediction_date <= utc(until))
-    newest = (
-        select(_table)
-        .distinct(_table.c.prediction_id, _table.c.horizon)
+    age = func.row_number().over(
+        partition_by=(_table.c.prediction_id, _table.c.horizon), order_by=_table.c.revision.desc()
+    )
+    aged = (
+        select(_table, age.label("age"))
         .join(_predictions, _predictions.c.id == _table.c.prediction_id)
         .where(window, _table.c.outcome_date <= utc(known_at))
-        .order_by(_table.c.prediction_id, _table.c.horizon, _table.c.revision.desc())
         .subquery()
     )
     # A figure belongs to one horizon, so the greatest over the horizons is that one.
-    figures = [func.max(newest.c[name]).label(name) for name in _FIGURES]
-    status = func.max(newest.c.status).filter(newest.c.horizon == Horizon.LABEL).label("status")
-    correct = func.bool_or(newest.c.correct_prediction).label("correct_prediction")
-    known = select(newest.c.prediction_id, status, *figures, correct).group_by(newest.c.prediction_id).subquery()
+    figures = [func.max(aged.c[name]).label(name) for name in _FIGURES]
+    status = func.max(aged.c.status).filter(aged.c.horizon == Horizon.LABEL).label("status")
+    correct = func.bool_or(aged.c.correct_prediction, type_=Boolean()).label("correct_prediction")
+    newest = select(aged.c.prediction_id, status, *figures, correct).where(aged.c.age == 1)
+    known = newest.group_by(aged.c.prediction_id).subquery()
     statement = (
         select(*_OF_PREDICTION, *(column for column in known.c if column.name != "prediction_id"))
         .outerjoin(known, known.c.prediction_id == _predictions.c.id)

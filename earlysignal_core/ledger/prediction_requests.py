@@ -54,7 +54,7 @@ class PredictionRequest:
 def record(ledger: Ledger, requests: Sequence[PredictionRequest]) -> None:
     """Record calls."""
     if requests:
-        frame = pd.DataFrame([asdict(request) for request in requests])
+        frame = pd.DataFrame([asdict(request) for request in requests], dtype="object")
         source = rows.incoming(_table, frame, _WRITTEN)
         with ledger.begin() as connection:
             connection.execute(insert(_table).from_select(_WRITTEN, select(*rows.typed(_table, source, _WRITTEN))))

@@ -79,7 +79,7 @@ def record(ledger: Ledger, predictions: Iterable[Prediction]) -> int:
     """Record predictions, and return how many of them are new."""
     contents = [asdict(prediction) for prediction in predictions]
     features = pd.DataFrame([content.pop(_FEATURES) for content in contents], dtype="float64")
-    return record_frame(ledger, pd.DataFrame(contents), features) if contents else 0
+    return record_frame(ledger, pd.DataFrame(contents, dtype="object"), features) if contents else 0
 
 
 def record_frame(ledger: Ledger, frame: pd.DataFrame, features: pd.DataFrame) -> int:
