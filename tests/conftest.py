@@ -1,6 +1,7 @@
 """What several tests share: the real tapes, a PostgreSQL server, an environment without the developer's settings."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,9 +45,14 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def ledger_url(postgres_url: str) -> str:
-    """A database for ledgers, each in a schema of its own."""
+    """A database for ledgers, each in a schema of its own; its server need not survive a loss of power."""
+    from sqlalchemy import create_engine
+
     from earlysignal_assets.postgres import ensure_database
 
+    with create_engine(postgres_url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
     return ensure_database(postgres_url, "ledgers")
 
 
@@ -66,6 +72,17 @@ def ledger(_shared_ledger: "Ledger") -> "Ledger":
 
     empty(_shared_ledger)
     return _shared_ledger
+
+
+@pytest.fixture
+def new_ledger(ledger_url: str) -> "Iterator[Ledger]":
+    """A ledger that is not there yet."""
+    from earlysignal_core.ledger.connection import Ledger
+
+    with Ledger(ledger_url, f"new_{uuid.uuid4().hex}") as opened:
+        yield opened
+        with opened.begin() as connection:
+            connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {opened.schema} CASCADE")
 
 
 def _tape(name: str) -> Path:

@@ -2,7 +2,6 @@
 
 import multiprocessing
 import re
-import uuid
 from pathlib import Path
 
 import pandas as pd
@@ -30,12 +29,6 @@ DEFINITIONS = {
 }
 
 
-@pytest.fixture
-def unmade(ledger_url: str) -> Ledger:
-    """A ledger whose schema is not there yet."""
-    return Ledger(ledger_url, f"unmade_{uuid.uuid4().hex}")
-
-
 def definitions(ledger: Ledger, what: str) -> list[tuple]:
     rows = execute(ledger, DEFINITIONS[what], schema=ledger.schema)
     return [tuple(row) for row in rows if row[0] != "alembic_version"]
@@ -49,12 +42,12 @@ def cut_off(url: str, ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize("what", DEFINITIONS)
-def test_the_migrations_make_the_tables_that_the_code_knows(ledger: Ledger, unmade: Ledger, what: str) -> None:
-    execute(unmade, f"CREATE SCHEMA {unmade.schema}")
-    with unmade.begin() as connection:
+def test_the_migrations_make_the_tables_that_the_code_knows(ledger: Ledger, new_ledger: Ledger, what: str) -> None:
+    execute(new_ledger, f"CREATE SCHEMA {new_ledger.schema}")
+    with new_ledger.begin() as connection:
         metadata.create_all(connection)
     assert definitions(ledger, what)
-    assert definitions(ledger, what) == definitions(unmade, what)
+    assert definitions(ledger, what) == definitions(new_ledger, what)
 
 
 def test_migrating_again_changes_nothing(ledger: Ledger) -> None:
@@ -64,43 +57,43 @@ def test_migrating_again_changes_nothing(ledger: Ledger) -> None:
     assert count(ledger, "alembic_version") == 1
 
 
-def test_threads_and_processes_may_migrate_at_once(ledger_url: str, unmade: Ledger) -> None:
-    others = [unmade, Ledger(ledger_url, unmade.schema), Ledger(ledger_url, f"{unmade.schema}_b")]
+def test_threads_and_processes_may_migrate_at_once(ledger_url: str, new_ledger: Ledger) -> None:
+    others = [new_ledger, Ledger(ledger_url, new_ledger.schema), Ledger(ledger_url, f"{new_ledger.schema}_b")]
     fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=lambda: Ledger(ledger_url, unmade.schema).migrate()) for _ in range(3)]
+    processes = [fork.Process(target=lambda: Ledger(ledger_url, new_ledger.schema).migrate()) for _ in range(3)]
     for process in processes:
         process.start()
     assert at_once(*[ledger.migrate for ledger in others]) == [None, None, None]
     for process in processes:
         process.join(30)
         assert process.exitcode == 0
-    assert count(unmade, "alembic_version") == 1
+    assert count(new_ledger, "alembic_version") == 1
     assert count(others[2], "decisions") == 0
 
 
-def test_a_migration_that_is_killed_leaves_nothing(ledger_url: str, unmade: Ledger) -> None:
-    die_after(ledger_url, unmade, "CREATE TABLE ml_outcomes", Ledger.migrate)
-    assert execute(unmade, "SELECT to_regnamespace(:schema)", schema=unmade.schema) == [(None,)]
-    unmade.migrate()
-    assert count(unmade, "ml_outcomes") == 0
+def test_a_migration_that_is_killed_leaves_nothing(ledger_url: str, new_ledger: Ledger) -> None:
+    die_after(ledger_url, new_ledger, "CREATE TABLE ml_outcomes", Ledger.migrate)
+    assert execute(new_ledger, "SELECT to_regnamespace(:schema)", schema=new_ledger.schema) == [(None,)]
+    new_ledger.migrate()
+    assert count(new_ledger, "ml_outcomes") == 0
 
 
-def test_a_ledger_of_a_newer_version_is_left_alone(unmade: Ledger) -> None:
-    unmade.migrate()
-    execute(unmade, "UPDATE alembic_version SET version_num = '9999'")
+def test_a_ledger_of_a_newer_version_is_left_alone(new_ledger: Ledger) -> None:
+    new_ledger.migrate()
+    execute(new_ledger, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(LedgerError, match=r"9999.*newer.*Remedy"):
-        unmade.migrate()
+        new_ledger.migrate()
 
 
-def test_two_ledgers_of_one_database_do_not_see_each_other(ledger: Ledger, unmade: Ledger) -> None:
-    unmade.migrate()
+def test_two_ledgers_of_one_database_do_not_see_each_other(ledger: Ledger, new_ledger: Ledger) -> None:
+    new_ledger.migrate()
     predictions.record(ledger, [prediction()])
-    assert (count(ledger, "ml_predictions"), count(unmade, "ml_predictions")) == (1, 0)
+    assert (count(ledger, "ml_predictions"), count(new_ledger, "ml_predictions")) == (1, 0)
 
 
-def test_an_unprepared_ledger_says_what_to_do(unmade: Ledger) -> None:
+def test_an_unprepared_ledger_says_what_to_do(new_ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match=r"not prepared.*Remedy: run its migrations"):
-        deployments.champion(unmade)
+        deployments.champion(new_ledger)
 
 
 @pytest.mark.parametrize("schema", ["", "Live", "a-b", 'x"; DROP', "pg_mine", "a" * 64])
@@ -155,10 +148,10 @@ def test_no_error_and_no_representation_shows_the_password(url: str) -> None:
     assert "ter2" not in str(error)
 
 
-def test_a_password_is_not_in_the_errors_of_statements_either(ledger_url: str, unmade: Ledger) -> None:
+def test_a_password_is_not_in_the_errors_of_statements_either(ledger_url: str, new_ledger: Ledger) -> None:
     separator = "&" if "?" in ledger_url else "?"
     with (
-        Ledger(f"{ledger_url}{separator}sslpassword=hunter2", unmade.schema) as ledger,
+        Ledger(f"{ledger_url}{separator}sslpassword=hunter2", new_ledger.schema) as ledger,
         pytest.raises(LedgerError, match="not prepared") as caught,
     ):
         deployments.champion(ledger)

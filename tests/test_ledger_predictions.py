@@ -217,7 +217,7 @@ def test_a_day_of_500_predictions_is_written_and_a_month_read_in_no_time(ledger:
         began = time.perf_counter()
         assert predictions.record_frame(ledger, frame, features) == 500
         seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 0.15
+    assert min(seconds) < 0.5
     began = time.perf_counter()
     assert everything(ledger, features=True).shape == (4000, 15 + 64)
     assert time.perf_counter() - began < 3

@@ -3,6 +3,7 @@
 import json
 import uuid
 import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -78,10 +79,12 @@ def restore(ledger: Ledger, path: Path) -> dict[str, int]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
             manifest = _manifest(archive, path)
             with ledger.begin() as connection:
                 _read(connection, ledger.schema, archive, manifest)
-    except (OSError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise BackupError(
             f"{path} cannot be read as a backup ({error}); the ledger is as it was. Remedy: use another copy of it."
         ) from error

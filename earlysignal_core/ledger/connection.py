@@ -57,7 +57,7 @@ class Ledger:
             pool_pre_ping=True,  # a restarted server is noticed before a statement is sent to it
             hide_parameters=True,
             json_serializer=to_json,
-            connect_args={"connect_timeout": 10, "application_name": "earlysignal ledger"},
+            connect_args={"connect_timeout": 10, "application_name": "earlysignal ledger", "client_encoding": "utf8"},
         )
         event.listen(self._engine, "connect", self._settle)
 

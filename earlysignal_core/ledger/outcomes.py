@@ -6,12 +6,13 @@ from datetime import datetime
 
 import pandas as pd
 from sqlalchemy import Boolean, ColumnElement, and_, case, func, or_, select, text, true
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.sql.selectable import FromClause, NamedFromClause
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.sql.selectable import FromClause
 
 from earlysignal_core.ledger import rows, schema
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.moments import utc
+from earlysignal_core.ledger.rows import Incoming
 from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
 
 _table, _predictions = schema.ml_outcomes, schema.ml_predictions
@@ -82,28 +83,9 @@ def record_frame(ledger: Ledger, frame: pd.DataFrame) -> int:
     """
     if frame.empty:
         return 0
-    source = rows.incoming(_table, frame, _GIVEN)
-    newest = _newest_revision(source)
-    before, given = _without_restatement(newest.c.status), _without_restatement(source.c.status)
-    observed_again = and_(before == OutcomeStatus.OBSERVED, given == OutcomeStatus.OBSERVED)
-    added = {
-        "prediction_id": source.c.prediction_id,
-        "symbol": _predictions.c.symbol,
-        "prediction_date": _predictions.c.prediction_date,
-        "horizon": source.c.horizon,
-        "revision": func.coalesce(newest.c.revision, 0) + 1,
-        "status": case((observed_again, OutcomeStatus.RESTATED), else_=source.c.status),
-        "outcome_date": source.c.outcome_date,
-        **{name: source.c[name] for name in _FIGURES},
-        "correct_prediction": _predictions.c.predicted_class == source.c.actual_class,
-    }
-    # The joins are outer, so that an outcome of an unknown prediction is refused by the table and does not vanish.
-    joined = source.outerjoin(_predictions, _predictions.c.id == source.c.prediction_id).outerjoin(newest, true())
-    news = or_(before.is_distinct_from(given), *(newest.c[name].is_distinct_from(source.c[name]) for name in _FIGURES))
-    statement = insert(_table).from_select(list(added), select(*added.values()).select_from(joined).where(news))
     with ledger.begin() as connection:
         connection.execute(text("LOCK TABLE ml_outcomes IN SHARE ROW EXCLUSIVE MODE"))
-        return connection.execute(statement).rowcount
+        return connection.execute(_RECORD, _INCOMING.values(frame)).rowcount
 
 
 def waiting(ledger: Ledger, horizon: Horizon, until: datetime) -> pd.DataFrame:
@@ -170,12 +152,35 @@ def revisions(ledger: Ledger, prediction_id: int) -> pd.DataFrame:
         return rows.read(connection, statement.order_by(_table.c.horizon, _table.c.revision))
 
 
-def _newest_revision(source: NamedFromClause) -> FromClause:
-    """Return, for each incoming row, what is known of its prediction and horizon."""
-    of_row = and_(_table.c.prediction_id == source.c.prediction_id, _table.c.horizon == source.c.horizon)
-    return select(_table).where(of_row).order_by(_table.c.revision.desc()).limit(1).lateral("newest")
+def _add_what_is_news(incoming: FromClause) -> Insert:
+    """Return the statement that adds those of the incoming outcomes that differ from what is known."""
+    of_row = and_(_table.c.prediction_id == incoming.c.prediction_id, _table.c.horizon == incoming.c.horizon)
+    newest = select(_table).where(of_row).order_by(_table.c.revision.desc()).limit(1).lateral("newest")
+    before, given = _without_restatement(newest.c.status), _without_restatement(incoming.c.status)
+    observed_again = and_(before == OutcomeStatus.OBSERVED, given == OutcomeStatus.OBSERVED)
+    added = {
+        "prediction_id": incoming.c.prediction_id,
+        "symbol": _predictions.c.symbol,
+        "prediction_date": _predictions.c.prediction_date,
+        "horizon": incoming.c.horizon,
+        "revision": func.coalesce(newest.c.revision, 0) + 1,
+        "status": case((observed_again, OutcomeStatus.RESTATED), else_=incoming.c.status),
+        "outcome_date": incoming.c.outcome_date,
+        **{name: incoming.c[name] for name in _FIGURES},
+        "correct_prediction": _predictions.c.predicted_class == incoming.c.actual_class,
+    }
+    # The joins are outer, so that an outcome of an unknown prediction is refused by the table and does not vanish.
+    of_prediction = _predictions.c.id == incoming.c.prediction_id
+    joined = incoming.outerjoin(_predictions, of_prediction).outerjoin(newest, true())
+    figures = [newest.c[name].is_distinct_from(incoming.c[name]) for name in _FIGURES]
+    news = or_(before.is_distinct_from(given), *figures)
+    return insert(_table).from_select(list(added), select(*added.values()).select_from(joined).where(news))
 
 
 def _without_restatement(status: ColumnElement[str]) -> ColumnElement[str]:
     """Return a status as its source gave it: that an observation replaced another one is the ledger's to say."""
     return case((status == OutcomeStatus.RESTATED, OutcomeStatus.OBSERVED), else_=status)
+
+
+_INCOMING = Incoming(_table, _GIVEN)
+_RECORD = _add_what_is_news(_INCOMING.rows)

@@ -10,11 +10,14 @@ from sqlalchemy import insert, select
 from earlysignal_core.ledger import rows, schema
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.moments import utc
+from earlysignal_core.ledger.rows import Incoming
 from earlysignal_core.ledger.vocabulary import Fallback
 
 _table = schema.prediction_requests
 _COLUMNS = [column for column in _table.c if column.name != "created_at"]
 _WRITTEN = [column.name for column in _COLUMNS if column.name != "id"]
+_INCOMING = Incoming(_table, _WRITTEN)
+_RECORD = insert(_table).from_select(_WRITTEN, select(*_INCOMING.columns))
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,8 @@ def record(ledger: Ledger, requests: Sequence[PredictionRequest]) -> None:
     """Record calls."""
     if requests:
         frame = pd.DataFrame([asdict(request) for request in requests], dtype="object")
-        source = rows.incoming(_table, frame, _WRITTEN)
         with ledger.begin() as connection:
-            connection.execute(insert(_table).from_select(_WRITTEN, select(*rows.typed(_table, source, _WRITTEN))))
+            connection.execute(_RECORD, _INCOMING.values(frame))
 
 
 def read(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:

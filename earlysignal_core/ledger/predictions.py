@@ -13,6 +13,7 @@ from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.encoding import rows_from_json, rows_to_json
 from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.moments import utc
+from earlysignal_core.ledger.rows import Incoming
 from earlysignal_core.ledger.vocabulary import Arm, Confidence
 
 RULE = "rule"  # the version of an answer that a rule has given in place of a model
@@ -21,7 +22,11 @@ NO_MODEL = "none"  # the version of a prediction without an answer, when every f
 _table = schema.ml_predictions
 _FEATURES = "features"
 _COLUMNS = [column for column in _table.c if column.name not in {"created_at", _FEATURES}]
-_WRITTEN = [column.name for column in _COLUMNS if column.name != "id"]
+_WRITTEN = [*(column.name for column in _COLUMNS if column.name != "id"), _FEATURES]
+_INCOMING = Incoming(_table, _WRITTEN)
+_RECORD = (
+    insert(_table).from_select(_WRITTEN, select(*_INCOMING.columns)).on_conflict_do_nothing(constraint="one_prediction")
+)
 
 
 @dataclass(frozen=True)
@@ -108,11 +113,8 @@ def record_frame(ledger: Ledger, frame: pd.DataFrame, features: pd.DataFrame) ->
     if frame.empty:
         return 0
     contents = rows_to_json([str(name) for name in features.columns], features.to_numpy(dtype="float64"))
-    names = [*_WRITTEN, _FEATURES]
-    source = rows.incoming(_table, frame.assign(**{_FEATURES: contents}), names)
-    statement = insert(_table).from_select(names, select(*rows.typed(_table, source, names)))
     with ledger.begin() as connection:
-        return connection.execute(statement.on_conflict_do_nothing(constraint="one_prediction")).rowcount
+        return connection.execute(_RECORD, _INCOMING.values(frame.assign(**{_FEATURES: contents}))).rowcount
 
 
 def read(

@@ -24,15 +24,15 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.sql.selectable import NamedFromClause
 from sqlalchemy.types import TypeEngine
 
-from earlysignal_core.ledger.encoding import RECORD_SEPARATOR, UNIT_SEPARATOR, legible, to_json
+from earlysignal_core.ledger.encoding import RECORD_SEPARATOR, UNIT_SEPARATOR, legible
 from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.moments import plain_day, utc
 
 # What stands between the values of a column, and for a missing one; `legible` keeps both out of text.
 _NEXT, _NULL = UNIT_SEPARATOR, RECORD_SEPARATOR
+_LAST = 2**31 - 1  # beyond the end of any array
 # By type of a column: a value as PostgreSQL reads it. BigInteger is an Integer.
 _AS_TEXT: dict[type[TypeEngine[Any]], Callable[[Any], str]] = {
     DateTime: lambda value: utc(value).isoformat(),
@@ -41,12 +41,12 @@ _AS_TEXT: dict[type[TypeEngine[Any]], Callable[[Any], str]] = {
     Integer: lambda value: str(operator.index(value) if not isinstance(value, float) else _whole(value)),
     Double: lambda value: repr(float(value)),
     Text: lambda value: legible(str(value)),
-    JSONB: lambda value: value if isinstance(value, str) else to_json(value),
+    JSONB: str,
 }
 
 
-def incoming(table: Table, frame: pd.DataFrame, columns: Sequence[str]) -> NamedFromClause:
-    """Return a frame as something that SQL can select from, typed as the table's columns of the same names.
+class Incoming:
+    """Rows on their way into a table: something that a statement, made once, can select from.
 
     Each column travels as one text and becomes an array in the database: several times faster than a statement a row,
     and faster than a list of literals, which have to be parsed one by one.
@@ -54,27 +54,57 @@ def incoming(table: Table, frame: pd.DataFrame, columns: Sequence[str]) -> Named
     Parameters
     ----------
     table : Table
-    frame : DataFrame
-        Missing values of any kind become null; a JSONB column may hold mappings or ready JSON.
-    columns : sequence of str
+    names : sequence of str
+        Columns of the table.
 
-    Raises
-    ------
-    LedgerError
-        If the frame lacks one of the columns, or a value does not fit its column.
+    Attributes
+    ----------
+    rows : FromClause
+        The rows, with the columns' names and types.
+    columns : list of ColumnElement
+        The same columns, ready to be inserted: JSON travels as text.
     """
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise LedgerError(
-            f"the rows for `{table.name}` lack the column(s) {', '.join(missing)}. Remedy: give them, empty if need be."
-        )
-    arrays = [_array(table, table.c[name], frame[name]) for name in columns]
-    return func.unnest(*arrays).table_valued(*columns, name="incoming").render_derived()
 
+    def __init__(self, table: Table, names: Sequence[str]) -> None:
+        self._table = table
+        self._names = names
+        arrays = [_array(table.c[name]) for name in names]
+        self.rows = func.unnest(*arrays).table_valued(*names, name="incoming").render_derived()
+        self.columns: list[ColumnElement[Any]] = [
+            cast(self.rows.c[name], JSONB) if isinstance(table.c[name].type, JSONB) else self.rows.c[name]
+            for name in names
+        ]
 
-def typed(table: Table, source: NamedFromClause, names: Iterable[str]) -> list[ColumnElement[Any]]:
-    """Return columns of `incoming`, ready to be inserted: JSON travels as text."""
-    return [cast(source.c[name], JSONB) if isinstance(table.c[name].type, JSONB) else source.c[name] for name in names]
+    def values(self, frame: pd.DataFrame) -> dict[str, str]:
+        """Return a frame as the parameters of a statement over `rows`.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            Missing values of any kind become null; a JSONB column holds JSON.
+
+        Raises
+        ------
+        LedgerError
+            If the frame lacks one of the columns, or a value does not fit its column.
+        """
+        missing = [name for name in self._names if name not in frame.columns]
+        if missing:
+            raise LedgerError(
+                f"the rows for `{self._table.name}` lack the column(s) {', '.join(missing)}. "
+                f"Remedy: give them, empty if need be."
+            )
+        return {_parameter(name): self._joined(self._table.c[name], frame[name]) for name in self._names}
+
+    def _joined(self, column: Column[Any], values: pd.Series) -> str:
+        as_text = next(function for kind, function in _AS_TEXT.items() if isinstance(column.type, kind))
+        cells = values.tolist()
+        try:
+            # Once for each value: of a day's predictions most columns have few.
+            texts = {cell: _NULL if _is_missing(cell) else as_text(cell) for cell in dict.fromkeys(cells)}
+        except (LedgerError, TypeError, ValueError) as error:
+            raise LedgerError(f"column `{column.name}` of `{self._table.name}`: {error}") from error
+        return _NEXT.join(["", *(texts[cell] for cell in cells)])
 
 
 def read(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
@@ -93,16 +123,15 @@ def read(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
     return pd.DataFrame({str(column.key): _series(column, list(cells)) for column, cells in columns})
 
 
-def _array(table: Table, column: Column[Any], values: pd.Series) -> ColumnElement[Any]:
-    as_text = next(function for kind, function in _AS_TEXT.items() if isinstance(column.type, kind))
-    try:
-        texts = [_NULL if _is_missing(value) else as_text(value) for value in values.tolist()]
-    except (LedgerError, TypeError, ValueError) as error:
-        raise LedgerError(f"column `{column.name}` of `{table.name}`: {error}") from error
+def _array(column: Column[Any]) -> ColumnElement[Any]:
     # The empty text before the first one is cut off again: without it, one empty text would be no text at all.
-    joined = bindparam(f"all_{column.name}", _NEXT.join(["", *texts]), type_=Text())
-    array = func.string_to_array(joined, _NEXT, _NULL, type_=ARRAY(Text))[2 : len(texts) + 1]
-    return cast(array, ARRAY(Text() if isinstance(column.type, JSONB) else column.type))
+    joined = bindparam(_parameter(column.name), type_=Text())
+    texts = func.string_to_array(joined, _NEXT, _NULL, type_=ARRAY(Text))[2:_LAST]
+    return cast(texts, ARRAY(Text() if isinstance(column.type, JSONB) else column.type))
+
+
+def _parameter(name: str) -> str:
+    return f"all_{name}"
 
 
 def _whole(value: float) -> int:
