@@ -155,6 +155,7 @@ def test_nothing_to_record_is_nothing(ledger: Ledger) -> None:
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(st.lists(FLOATS, min_size=2, max_size=2), min_size=1, max_size=4), name=NAMES)
+@example(values=[[-0.0, math.inf], [math.nan, -math.inf], [5e-324, 1.7976931348623157e308]], name='"\\{}:,\x1f')
 def test_features_come_back_bit_for_bit(ledger: Ledger, values: list[list[float]], name: str) -> None:
     event = uuid.uuid4().hex
     frame, _ = frames(len(values), name=event)

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from earlysignal_core.ledger import rows, schema
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.encoding import legible, numbers
-from earlysignal_core.ledger.moments import plain_day, utc
+from earlysignal_core.ledger.moments import from_database, plain_day, utc
 from earlysignal_core.ledger.vocabulary import Severity
 
 _table = schema.alerts
@@ -82,8 +82,8 @@ def unsent(ledger: Ledger) -> list[UnsentAlert]:
             row.attempts,
             Alert(
                 key=row.key,
-                day=pd.Timestamp(row.day),
-                at=pd.Timestamp(row.at),
+                day=from_database(row.day),
+                at=from_database(row.at),
                 severity=Severity(row.severity),
                 title=row.title,
                 body=row.body,
