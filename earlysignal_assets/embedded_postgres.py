@@ -29,19 +29,15 @@ from typing import Any
 import psutil
 from sqlalchemy import URL
 
-from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.errors import PostgresError
+from earlysignal_core.ledger.address import DRIVER
 
 _logger = logging.getLogger(__name__)
 
-DRIVER = "postgresql+psycopg2"  # what dagster-postgres needs; a bare postgresql:// is psycopg 3 in SQLAlchemy 2.1
 _PORT = 5432  # only a part of the socket's name
 _LONGEST_SOCKET = 103  # bytes that every system allows in the name of a Unix socket (Linux 107, macOS 103)
 _START_SECONDS = 300  # recovery after a crash takes a while on a slow disk
 _NOBODY = 2**30  # a process number that no system gives
-
-
-class PostgresError(EarlySignalError):
-    """PostgreSQL cannot be started or reached, or refuses what is asked of it."""
 
 
 @contextmanager

@@ -8,10 +8,13 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
-from earlysignal_assets.embedded_postgres import DRIVER, PostgresError, embedded
+from earlysignal_assets.embedded_postgres import embedded
+from earlysignal_core.errors import PostgresError
+from earlysignal_core.ledger.address import parse, redact
+
+__all__ = ["ensure_database", "redact", "server"]
 
 _logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ def server(home: Path, url: str | None = None) -> Iterator[str]:
         If the server cannot be started or reached.
     """
     if url is not None:
-        named = _parse(url)
+        named = parse(url)
         with _connect(named):
             pass
         yield _text(named)
@@ -55,7 +58,7 @@ def ensure_database(base_url: str, name: str) -> str:
     PostgresError
         If the server cannot be reached, or its user may not create databases.
     """
-    base = _parse(base_url)
+    base = parse(base_url)
     with _connect(base) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         if cursor.fetchone() is None:
@@ -71,31 +74,6 @@ def ensure_database(base_url: str, name: str) -> str:
                     f'its administrator run CREATE DATABASE "{name}" OWNER "{base.username}".'
                 ) from None
     return _text(base.set(database=name))
-
-
-def redact(url: str) -> str:
-    """Return a URL that can be shown: without its password, or ``***`` if it cannot be understood."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return "***"
-    shown = {key: "***" if "password" in key.lower() else value for key, value in parsed.query.items()}
-    return parsed.set(query=shown).render_as_string(hide_password=True)
-
-
-def _parse(url: str) -> URL:
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        parsed = None
-    if parsed is None or parsed.drivername not in {"postgres", "postgresql", DRIVER}:
-        # neither the value nor the parser's complaint is shown: both may hold the password
-        raise PostgresError(
-            "the database URL is not of the form postgresql://user:password@host:5432/database (it is not shown, as it "
-            "may hold a password). Remedy: correct EARLYSIGNAL_DATABASE_URL; special characters of a password are "
-            "written as in an address, `@` as %40 and `/` as %2F."
-        )
-    return parsed.set(drivername=DRIVER, database=parsed.database or "postgres")
 
 
 def _text(url: URL) -> str:

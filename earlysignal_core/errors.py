@@ -47,3 +47,7 @@ class MissingPartitionError(LakeError):
             f"table `{table}` has no partition {partition} in the lake. Remedy: materialise it first "
             f"(`earlysignal backfill`, or the asset in the Dagster UI)."
         )
+
+
+class PostgresError(EarlySignalError):
+    """PostgreSQL cannot be started or reached, or refuses what is asked of it."""

@@ -2,12 +2,17 @@
 
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from earlysignal_core.ledger.connection import Ledger
 
 _TAPES = Path(os.environ.get("EARLYSIGNAL_TEST_TAPES", Path(__file__).parents[2] / "shared" / "tapes"))
 
@@ -46,6 +51,48 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     with server(tmp_path_factory.mktemp("postgres-home")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def ledger_url(postgres_url: str) -> str:
+    """A database for ledgers, each in a schema of its own; its server need not survive a loss of power."""
+    from sqlalchemy import create_engine
+
+    from earlysignal_assets.postgres import ensure_database
+
+    with create_engine(postgres_url, isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql("ALTER SYSTEM SET fsync = off")
+        connection.exec_driver_sql("SELECT pg_reload_conf()")
+    return ensure_database(postgres_url, "ledgers")
+
+
+@pytest.fixture(scope="session")
+def _shared_ledger(ledger_url: str) -> "Iterator[Ledger]":
+    from earlysignal_core.ledger.connection import Ledger
+
+    with Ledger(ledger_url) as opened:
+        opened.migrate()
+        yield opened
+
+
+@pytest.fixture
+def ledger(_shared_ledger: "Ledger") -> "Ledger":
+    """An empty ledger: emptying one takes a tenth of the time of making one."""
+    from ledgers import empty
+
+    empty(_shared_ledger)
+    return _shared_ledger
+
+
+@pytest.fixture
+def new_ledger(ledger_url: str) -> "Iterator[Ledger]":
+    """A ledger that is not there yet."""
+    from earlysignal_core.ledger.connection import Ledger
+
+    with Ledger(ledger_url, f"new_{uuid.uuid4().hex}") as opened:
+        yield opened
+        with opened.begin() as connection:
+            connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {opened.schema} CASCADE")
 
 
 def _tape(name: str) -> Path:

@@ -1,0 +1,1 @@
+"""The ledger: every prediction, outcome, deployment, decision, request and alert, in PostgreSQL."""

@@ -1,0 +1,149 @@
+"""A ledger: one schema of a PostgreSQL database, and the transactions in which it is read and written."""
+
+import copy
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import psycopg2
+from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - it is a class
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
+from earlysignal_core.errors import PostgresError
+from earlysignal_core.ledger import migrations
+from earlysignal_core.ledger.address import parse, redact
+from earlysignal_core.ledger.encoding import to_json
+from earlysignal_core.ledger.errors import BrokenConstraintError, LedgerError
+
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_LOST = ("08", "57P")  # classes of SQLSTATE: the connection broke, the server was stopped
+_NOT_THERE = ("42P01", "3F000")  # no such table, no such schema
+
+
+class Ledger:
+    """The ledger in one schema of a database.
+
+    Connections are pooled and opened when first needed. Everything that writes takes a ledger and runs in a
+    transaction of its own, or in that of `transaction`.
+
+    Parameters
+    ----------
+    url : str
+        Like ``postgresql://user:password@host:5432/database``.
+    schema : str
+        Where its tables are: a replay has a schema of its own.
+
+    Raises
+    ------
+    PostgresError
+        If the URL cannot be understood.
+    LedgerError
+        If the schema's name is not made of lower-case letters, digits and underscores.
+    """
+
+    def __init__(self, url: str, schema: str = "ledger") -> None:
+        if not _SCHEMA.fullmatch(schema) or schema.startswith("pg_"):
+            raise LedgerError(
+                f"`{schema}` cannot be the schema of a ledger. Remedy: use lower-case letters, digits and underscores, "
+                f"at most 63, a letter first, and not `pg_` (which PostgreSQL keeps for itself)."
+            )
+        self.schema = schema
+        self._shown = redact(url)
+        self._joined: Connection | None = None
+        self._engine = create_engine(
+            parse(url),
+            pool_pre_ping=True,  # a restarted server is noticed before a statement is sent to it
+            hide_parameters=True,
+            json_serializer=to_json,
+            connect_args={"connect_timeout": 10, "application_name": "earlysignal ledger", "client_encoding": "utf8"},
+        )
+        event.listen(self._engine, "connect", self._settle)
+
+    def migrate(self) -> None:
+        """Bring the schema and its tables to the newest revision; create them if need be.
+
+        Does nothing where they are; of several processes at once one works and the others wait for it.
+
+        Raises
+        ------
+        LedgerError
+            If a newer version of this program has been here.
+        """
+        with self.begin() as connection:
+            migrations.alone(connection, self.schema)
+            migrations.upgrade(connection, self.schema)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """Provide this ledger with everything done through it in one transaction: all of it happens, or nothing.
+
+        A function that fails within it undoes only its own part, so that the caller may go on.
+        """
+        with self.begin() as connection:
+            joined = copy.copy(self)
+            joined._joined = connection
+            yield joined
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """Provide a connection within a transaction, which is committed unless an exception leaves the context.
+
+        Raises
+        ------
+        PostgresError
+            If the server cannot be reached, or is lost on the way.
+        BrokenConstraintError
+            If a row breaks a constraint of the database.
+        LedgerError
+            If the database refuses for another reason; names it.
+        """
+        try:
+            if self._joined is None:
+                with self._engine.begin() as connection:
+                    yield connection
+            else:
+                with self._joined.begin_nested():
+                    yield self._joined
+        except (DBAPIError, psycopg2.Error) as error:
+            original = error.orig if isinstance(error, DBAPIError) else error
+            if not isinstance(original, psycopg2.Error):
+                raise
+            raise self._explained(original) from None
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Ledger({self._shown!r}, schema={self.schema!r})"
+
+    def _settle(self, connection: DriverConnection, _record: Any) -> None:
+        """Let every new connection see this schema only, and write moments in UTC."""
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('search_path', %s, false), set_config('timezone', 'UTC', false)", [self.schema]
+            )
+        connection.autocommit = False
+
+    def _explained(self, error: psycopg2.Error) -> PostgresError | LedgerError:
+        where = f"the ledger `{self.schema}` at {self._shown}"
+        said = " ".join(str(error).split())
+        code = error.pgcode or _LOST[0]  # no code: there was no server to give one
+        if code.startswith(_LOST):
+            return PostgresError(
+                f"cannot reach {where}: {said}. Remedy: check the address, the user and that the server runs."
+            )
+        if code in _NOT_THERE:
+            return LedgerError(f"{where} is not prepared ({said}). Remedy: run its migrations (`Ledger.migrate`).")
+        if isinstance(error, psycopg2.IntegrityError):
+            return BrokenConstraintError(f"{where} refuses the row: {said}.", error.diag.constraint_name or "")
+        return LedgerError(f"{where} refuses: {said}.")

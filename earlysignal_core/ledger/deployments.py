@@ -1,0 +1,236 @@
+"""Deployments: which model serves, since when and by which decision. Champion and decision change together or not.
+
+Whoever changes them works alone: a lock on the table makes others wait, so that of two promotions at once the second
+sees what the first has done. Behind that the database itself allows one open champion.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
+
+from earlysignal_core.ledger import freezes, rows, schema
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.decisions import Decision, expect, write
+from earlysignal_core.ledger.errors import ConflictError, LedgerError
+from earlysignal_core.ledger.moments import from_database, utc
+from earlysignal_core.ledger.vocabulary import DecisionKind, Role
+
+_table = schema.deployments
+_COLUMNS = [column for column in _table.c if column.name != "created_at"]
+
+
+class ChampionChangedError(ConflictError):
+    """The champion is no longer the one on which the decision rests."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model in a role for a time.
+
+    Attributes
+    ----------
+    id : int
+    role : Role
+    version : str
+    traffic_share : int
+        Per cent of the answers that are its own; 0 in shadow.
+    since : Timestamp
+        UTC.
+    until : Timestamp or None
+        None while it lasts.
+    decided_by : int
+        The decision that began it.
+    ended_by : int or None
+        The decision that ended it.
+    predecessor : int or None
+        The deployment to whose model a roll-back returns.
+    """
+
+    id: int
+    role: Role
+    version: str
+    traffic_share: int
+    since: pd.Timestamp
+    until: pd.Timestamp | None
+    decided_by: int
+    ended_by: int | None
+    predecessor: int | None
+
+
+def champion(ledger: Ledger) -> Deployment | None:
+    """Return the model that serves, or None before the first promotion."""
+    with ledger.begin() as connection:
+        return _champion(connection)
+
+
+def previous_champion(ledger: Ledger) -> Deployment | None:
+    """Return the deployment to which a roll-back would return, or None where there is none."""
+    with ledger.begin() as connection:
+        current = _champion(connection)
+        return _by_id(connection, current.predecessor) if current and current.predecessor else None
+
+
+def challengers(ledger: Ledger) -> list[Deployment]:
+    """Return the models that score beside the champion, oldest first."""
+    with ledger.begin() as connection:
+        return _open(connection, _table.c.role == Role.CHALLENGER)
+
+
+def history(ledger: Ledger) -> pd.DataFrame:
+    """Return every deployment, in the order in which they began: the columns are `Deployment`'s."""
+    with ledger.begin() as connection:
+        return rows.read(connection, select(*_COLUMNS).order_by(_table.c.id))
+
+
+def promote(ledger: Ledger, version: str, decision: Decision, *, over: str | None) -> Deployment:
+    """Make a model the champion.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    version : str
+        If it runs as a challenger, that ends.
+    decision : Decision
+        A `PROMOTION`; the old champion ends and the new one begins at its moment.
+    over : str or None
+        The champion that it was judged against, or None if there was none.
+
+    Raises
+    ------
+    ChampionChangedError
+        If `over` is no longer the champion: somebody else was first. Nothing is recorded.
+    FrozenError
+        If promotions are stopped. Nothing is recorded.
+    """
+    expect(decision, DecisionKind.PROMOTION)
+    with ledger.begin() as connection:
+        freezes.alone(connection)
+        freezes.refuse_if_frozen(connection, f"{version} is not promoted")
+        current = _expect_champion(connection, over, f"{version} is not promoted")
+        if current is not None and current.version == version:
+            raise LedgerError(f"{version} is the champion already, since {current.since}.")
+        decided_by = write(connection, decision, version)
+        for challenger in _open(connection, _table.c.version == version):
+            _end(connection, challenger, decision, decided_by)
+        if current is not None:
+            _end(connection, current, decision, decided_by)
+        return _begin(connection, Role.CHAMPION, version, decision, decided_by, current.id if current else None)
+
+
+def roll_back(ledger: Ledger, decision: Decision, *, of: str) -> Deployment:
+    """Return to the model that served before the champion; a freeze does not stop it.
+
+    A roll-back of what came back by a roll-back returns one step further: what was taken back never serves again
+    unless it is promoted.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    decision : Decision
+        A `ROLL_BACK`.
+    of : str
+        The champion that is taken back.
+
+    Raises
+    ------
+    ChampionChangedError
+        If it is not the champion (any more). Nothing is recorded.
+    LedgerError
+        If there is nothing to return to.
+    """
+    expect(decision, DecisionKind.ROLL_BACK)
+    with ledger.begin() as connection:
+        freezes.alone(connection)
+        current = _expect_champion(connection, of, f"{of} is not rolled back")
+        if current is None or current.predecessor is None:
+            raise LedgerError(f"no model has served before {of}. Remedy: train another one and promote it.")
+        target = _by_id(connection, current.predecessor)
+        decided_by = write(connection, decision, of)
+        for challenger in _open(connection, _table.c.version == target.version):
+            _end(connection, challenger, decision, decided_by)
+        _end(connection, current, decision, decided_by)
+        return _begin(connection, Role.CHAMPION, target.version, decision, decided_by, target.predecessor)
+
+
+def shadow(ledger: Ledger, version: str, decision: Decision) -> Deployment:
+    """Let a challenger score every event without serving; the decision is a `SHADOW`.
+
+    Raises
+    ------
+    ConflictError
+        If it is deployed already.
+    """
+    expect(decision, DecisionKind.SHADOW)
+    with ledger.begin() as connection:
+        freezes.alone(connection)
+        if _open(connection, _table.c.version == version):
+            raise ConflictError(f"{version} is deployed already. Remedy: look at the deployments.")
+        decided_by = write(connection, decision, version)
+        return _begin(connection, Role.CHALLENGER, version, decision, decided_by, None)
+
+
+def retire(ledger: Ledger, version: str, decision: Decision) -> None:
+    """Let a challenger score no more; the decision is a `RETIREMENT`.
+
+    Raises
+    ------
+    ConflictError
+        If it is no challenger (any more).
+    """
+    expect(decision, DecisionKind.RETIREMENT)
+    with ledger.begin() as connection:
+        freezes.alone(connection)
+        found = _open(connection, (_table.c.version == version) & (_table.c.role == Role.CHALLENGER))
+        if not found:
+            raise ConflictError(f"{version} is no challenger. Remedy: look at the deployments.")
+        _end(connection, found[0], decision, write(connection, decision, version))
+
+
+def _expect_champion(connection: Connection, expected: str | None, refusal: str) -> Deployment | None:
+    current = _champion(connection)
+    version = current.version if current else None
+    if version != expected:
+        raise ChampionChangedError(
+            f"{refusal}: it was judged against {expected or 'no champion'}, but the champion is {version or 'none'}"
+            f"{f' since {current.since}' if current else ''}. Remedy: compare with that one, and decide again."
+        )
+    return current
+
+
+def _champion(connection: Connection) -> Deployment | None:
+    found = _open(connection, _table.c.role == Role.CHAMPION)
+    return found[0] if found else None
+
+
+def _open(connection: Connection, condition: ColumnElement[bool]) -> list[Deployment]:
+    statement = select(*_COLUMNS).where(condition, _table.c.until.is_(None)).order_by(_table.c.id)
+    return [_deployment(row) for row in connection.execute(statement).mappings()]
+
+
+def _by_id(connection: Connection, identity: int) -> Deployment:
+    return _deployment(connection.execute(select(*_COLUMNS).where(_table.c.id == identity)).mappings().one())
+
+
+def _begin(
+    connection: Connection, role: Role, version: str, decision: Decision, decided_by: int, predecessor: int | None
+) -> Deployment:
+    values = {
+        "role": role,
+        "version": version,
+        "traffic_share": 100 if role is Role.CHAMPION else 0,
+        "since": utc(decision.at),
+        "decided_by": decided_by,
+        "predecessor": predecessor,
+    }
+    return _deployment(connection.execute(insert(_table).values(values).returning(*_COLUMNS)).mappings().one())
+
+
+def _end(connection: Connection, deployment: Deployment, decision: Decision, ended_by: int) -> None:
+    statement = update(_table).where(_table.c.id == deployment.id)
+    connection.execute(statement.values(until=utc(decision.at), ended_by=ended_by))
+
+
+def _deployment(row: RowMapping) -> Deployment:
+    values = {name: from_database(value) for name, value in row.items()}
+    return Deployment(**values | {"role": Role(values["role"])})

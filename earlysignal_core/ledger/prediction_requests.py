@@ -1,0 +1,75 @@
+"""Prediction requests: every call, also the failed ones, with what answered it and how long that took."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+
+import pandas as pd
+from sqlalchemy import insert, select
+
+from earlysignal_core.ledger import rows, schema
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.moments import utc
+from earlysignal_core.ledger.rows import Incoming
+from earlysignal_core.ledger.vocabulary import Fallback
+
+_table = schema.prediction_requests
+_COLUMNS = [column for column in _table.c if column.name != "created_at"]
+_WRITTEN = [column.name for column in _COLUMNS if column.name != "id"]
+_INCOMING = Incoming(_table, _WRITTEN)
+_RECORD = insert(_table).from_select(_WRITTEN, select(*_INCOMING.columns))
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """One call for one event.
+
+    Attributes
+    ----------
+    requested_at : datetime
+        On the domain's clock.
+    symbol : str
+    fallback : Fallback
+        What answered.
+    latency_ms : float
+        Measured, not on the domain's clock.
+    announced_on : date or None
+    as_of : datetime or None
+    event : str or None
+        None where the call did not get as far as knowing it.
+    model_version : str or None
+        The version that answered; None where none did.
+    error : str or None
+        What went wrong, be it that a fallback answered all the same.
+    """
+
+    requested_at: datetime
+    symbol: str
+    fallback: Fallback
+    latency_ms: float
+    announced_on: date | None = None
+    as_of: datetime | None = None
+    event: str | None = None
+    model_version: str | None = None
+    error: str | None = None
+
+
+def record(ledger: Ledger, requests: Sequence[PredictionRequest]) -> None:
+    """Record calls."""
+    if requests:
+        frame = pd.DataFrame([asdict(request) for request in requests], dtype="object")
+        with ledger.begin() as connection:
+            connection.execute(_RECORD, _INCOMING.values(frame))
+
+
+def read(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
+    """Return the calls of ``since < requested_at <= until``, in the order in which they were recorded.
+
+    Returns
+    -------
+    DataFrame
+        `PredictionRequest`'s columns and ``id``.
+    """
+    window = (_table.c.requested_at > utc(since)) & (_table.c.requested_at <= utc(until))
+    with ledger.begin() as connection:
+        return rows.read(connection, select(*_COLUMNS).where(window).order_by(_table.c.id))
