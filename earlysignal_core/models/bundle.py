@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 import lightgbm as lgb
+import numpy as np
 import pandas as pd
 
 from earlysignal_core.datasets.cutoff import Cutoff, parse_cutoff, version_stem
@@ -97,14 +98,28 @@ class Bundle:
         BundleError
             Names the features that the frame lacks.
         """
+        scores = boosters.predict(self.booster, self._inputs(frame))
+        return Calibration(**self.model["calibration"]).apply(scores)
+
+    def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return what each feature adds to each row's log odds before calibration (SHAP values), columns `features`.
+
+        Raises
+        ------
+        BundleError
+            As for `predict`.
+        """
+        values = boosters.contributions(self.booster, self._inputs(frame))[:, :-1]
+        return pd.DataFrame(values, columns=self.features, index=frame.index)
+
+    def _inputs(self, frame: pd.DataFrame) -> FloatArray:
         missing = [name for name in self.features if name not in frame.columns]
         if missing:
             raise BundleError(
                 f"model {self.version} reads {len(missing)} feature(s) that the rows lack: {', '.join(missing)}. "
                 f"Remedy: build the rows with the code that trained it, or train again."
             )
-        scores = boosters.predict(self.booster, frame[self.features].to_numpy(dtype="float64"))
-        return Calibration(**self.model["calibration"]).apply(scores)
+        return np.asarray(frame[self.features].to_numpy(dtype="float64"))
 
     def files(self) -> dict[str, bytes]:
         """Return the content of each file by name, `metadata.json` last: it holds the hash of all, itself included."""
