@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from monitored import COUNTED, NOW, SHARED, reference, rows
@@ -74,14 +74,17 @@ def test_limits_by_hand():
     assert np.isnan(psi_limit(0, 6000))
 
 
+OLD = reference(draw(9), FEW, n=500)
+
+
+@settings(max_examples=40)
 @given(st.integers(0, 80), st.floats(0, 2), st.integers(0, 5))
 def test_what_acts_fires_as_written_and_strict_acts_as_written(n, shift, seed):
-    trained = reference(draw(9), FEW, n=500)
-    recent = rows(n, draw(seed), FEW)
+    trained, recent = OLD, rows(n, draw(seed), FEW)
     recent[FEW] += shift
     guarded, strict = detect(recent, trained), detect(recent, trained, strict=True)
     assert acting(guarded) <= raw(guarded)
-    assert acting(strict) == raw(strict) == raw(guarded) | (acting(strict) - raw(guarded))
+    assert acting(strict) == raw(strict) >= raw(guarded)
     assert (strict.features["drifted"] == strict.features["raw"]).all()
     assert (guarded.features["raw"] | ~guarded.features["drifted"]).all()
 
@@ -164,7 +167,7 @@ def test_absent_and_unknown_features_are_named():
         detect_drift(rows(10, draw(0), FEW), trained, {FEW[0]: CATALOGUE[FEW[0]]})
 
 
-@pytest.mark.parametrize(("n", "raw_features", "raw_psi"), [(30, 1.0, 0.6), (60, 0.9, 0.1), (100, 0.0, 0.0)])
+@pytest.mark.parametrize(("n", "raw_features", "raw_psi"), [(30, 0.99, 0.4), (60, 0.7, 0.05), (100, 0.0, 0.0)])
 def test_noise_fires_the_strategys_rules_and_not_the_guarded_ones(n, raw_features, raw_psi):
     """Fifty months without drift: the raw rule fires in the shares of docs/monitoring.md, the effective one never."""
     fired = {"raw": [], "acting": []}

@@ -9,6 +9,8 @@ from enum import StrEnum
 import pandas as pd
 from pydantic import SecretStr
 
+_SENT = "was reached"
+
 
 class Severity(StrEnum):
     """How bad it is; apprise shows each its own way."""
@@ -79,23 +81,23 @@ def send(alert: Alert, urls: SecretStr | None, already_sent: Callable[[str, pd.T
         return Delivered(Delivery.NO_TARGET, "EARLYSIGNAL_ALERT_URLS is not set")
     with _silence():
         reached = [_notify(alert, url) for url in targets]
-    kinds = [f"target {i} ({url.partition(':')[0]})" for i, url in enumerate(targets, start=1)]
-    failed = [f"{kind} {problem}" for kind, problem in zip(kinds, reached, strict=True) if problem]
+    said = [f"target {number} ({kind}) {outcome}" for number, (kind, outcome) in enumerate(reached, start=1)]
+    failed = [line for line, (_, outcome) in zip(said, reached, strict=True) if outcome != _SENT]
     if not failed:
-        return Delivered(Delivery.SENT, ", ".join(kinds))
+        return Delivered(Delivery.SENT, "; ".join(said))
     outcome = Delivery.FAILED if len(failed) == len(targets) else Delivery.PARTLY
     return Delivered(outcome, "; ".join(failed) + ". Remedy: check EARLYSIGNAL_ALERT_URLS and the network")
 
 
-def _notify(alert: Alert, url: str) -> str | None:
-    """Return what went wrong, if anything."""
+def _notify(alert: Alert, url: str) -> tuple[str, str]:
+    """Return the target's kind and what became of the alert; an address that is none may hold a token anywhere."""
     from apprise import Apprise, NotifyType
 
     target = Apprise()
     if not target.add(url):
-        return "is no address that apprise knows"
+        return "unknown", "is no address that apprise knows"
     sent = target.notify(title=alert.title, body=alert.text, notify_type=NotifyType(alert.severity))
-    return None if sent else "could not be reached"
+    return str(target[0].service_name), _SENT if sent else "could not be reached"
 
 
 @contextmanager

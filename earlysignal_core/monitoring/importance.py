@@ -62,7 +62,7 @@ def training_importance(bundle: Bundle, trained: pd.DataFrame) -> FloatArray:
 
     It takes a second for ten thousand rows and never changes, so that the caller keeps it.
     """
-    return _shares(np.abs(contributions(bundle, trained)).sum(axis=0, keepdims=True))[0]
+    return _shares(np.abs(contributions(bundle, trained)).sum(axis=0, keepdims=True)).ravel()
 
 
 def importance(bundle: Bundle, recent: pd.DataFrame, then: FloatArray) -> Importance:

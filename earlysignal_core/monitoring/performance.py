@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
 
 from earlysignal_core.evaluation.metrics import measure
 from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, window_return
@@ -17,6 +19,7 @@ from earlysignal_core.rules import Guard, Rule, Verdict
 WINDOW_DAYS = 30
 MIN_LABELLED = 200
 SURE = 0.99
+_AT = (1 + SURE) / 2
 MAX_BRIER = 0.25
 
 _ENOUGH = Guard("labelled", ">=", MIN_LABELLED, f"fewer than {MIN_LABELLED} labelled events in {WINDOW_DAYS} days")
@@ -112,7 +115,8 @@ def production_performance(
     -----
     Intervals come from resampled announcement days: within a month a company announces once, and what moves all
     announcements of a day together is what rows or companies drawn singly would miss. The 99 % bounds that an
-    emergency asks for are the wider of those from days and from companies: a season has few days.
+    emergency asks for are the widest of those from days and from companies (a season has few days), by percentiles
+    and by the normal distribution.
     """
     rows = predictions.sort_values(["as_of", "symbol", "event"], ignore_index=True)
     labelled = rows[rows["label"].notna()].reset_index(drop=True)
@@ -230,14 +234,22 @@ def _sure_bounds(labelled: pd.DataFrame) -> tuple[float, float]:
 def _upper(positive: IntArray, probability: FloatArray, squares: FloatArray, drawn: Resamples) -> tuple[float, float]:
     if not len(positive):
         return np.nan, np.nan
-    sums = drawn.sums(squares)
+    total, sums = squares.sum(axis=0), drawn.sums(squares)
     with np.errstate(divide="ignore", invalid="ignore"):
-        skill = 1 - sums[:, 0] / sums[:, 1]
-    return _sure_upper(ranking(positive, probability, drawn).auc), _sure_upper(skill)
+        skill, skill_draws = 1 - total[0] / total[1], 1 - sums[:, 0] / sums[:, 1]
+    auc = roc_auc_score(positive, probability) if np.ptp(positive) else np.nan
+    return _sure_upper(auc, ranking(positive, probability, drawn).auc), _sure_upper(skill, skill_draws)
 
 
-def _sure_upper(draws: FloatArray) -> float:
-    return float(np.nanquantile(draws, (1 + SURE) / 2)) if np.isfinite(draws).any() else np.nan
+def _sure_upper(value: float, draws: FloatArray) -> float:
+    """Return the higher of the percentile and the normal bound: after an unlucky month the former is too low.
+
+    An AUC's distribution leans to the left, so that the percentiles above a figure lie nearer than those below it.
+    """
+    if np.isnan(value):
+        return np.nan
+    percentile, normal = np.nanquantile(draws, _AT), value + norm.ppf(_AT) * np.nanstd(draws)
+    return float(max(percentile, normal))
 
 
 def _mean(values: FloatArray, drawn: Resamples) -> Figure:
