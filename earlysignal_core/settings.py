@@ -61,8 +61,9 @@ class ServingSettings(BaseModel):
     slow_ms: float = Field(500.0, gt=0)
     invalid_features: float = Field(0.10, ge=0, le=1)
     # Days that the newest row of a table may be old at `as_of`: on the long tape the longest gaps are 4 days of prices
-    # (a long weekend), 14 of macro series and 18 of announcements. Tables that are not named may be of any age.
-    freshness_days: dict[str, float] = {"ohlcv": 5.0, "macro": 21.0, "earnings": 30.0}
+    # (a long weekend), 14 of macro series and 18 of announcements; of sixty companies nobody may announce for weeks.
+    # Tables that are not named may be of any age.
+    freshness_days: dict[str, float] = {"ohlcv": 5.0, "macro": 21.0, "earnings": 60.0}
 
 
 class PromotionLimits(BaseModel):

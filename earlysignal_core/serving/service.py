@@ -7,7 +7,6 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 
-from earlysignal_core.errors import LakeError
 from earlysignal_core.features.table import active_features, feature_table, scheduled_examples, view
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.baselines import LAST, LAST_SURPRISE_OVER
@@ -137,7 +136,7 @@ class EarlySignalService:
             )
 
     def _extract(self, rows: pd.DataFrame, cases: Cases) -> pd.DataFrame:
-        """Return the feature table of some rows of one `as_of`; of several that fail together, those that do alone."""
+        """Return the feature table of the rows of one `as_of`, or of none of them."""
         try:
             refuse_stale(self._lake, self._source, rows["as_of"].iloc[0], self._settings.freshness_days)
             # The view numbers its rows from 0; the index tells them apart here.
@@ -147,9 +146,6 @@ class EarlySignalService:
             cases.note(rows.index, str(error))
             cases.alert("stale", Severity.CRITICAL, "Stale caches block predictions", rows["symbol"], str(error))
         except Exception as error:  # the boundary, as above
-            if len(rows) > 1 and not isinstance(error, LakeError):
-                middle = len(rows) // 2
-                return pd.concat([self._extract(half, cases) for half in (rows.iloc[:middle], rows.iloc[middle:])])
             _log.exception("no features for %s", ", ".join(rows["symbol"]))
             cases.note(rows.index, _told("feature extraction failed", error))
             cases.alert("features", Severity.WARNING, "Features could not be extracted", rows["symbol"], str(error))
