@@ -1,11 +1,14 @@
 """The retrain tree: its order, what holds it back, and what a line starts."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from earlysignal_core.monitoring.documentation import renewed
 from earlysignal_core.monitoring.retrain_policy import (
     LINES,
     Cause,
@@ -171,3 +174,8 @@ def test_a_season_ends_with_nine_in_ten():
     assert season_end(days.where(days.index < 18)) == days[17]
     assert season_end(days.where(days.index < 17)) is None
     assert season_end(days.iloc[:0]) is None
+
+
+def test_the_documentation_holds_every_rule():
+    page = (Path(__file__).parents[1] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    assert renewed(page) == page, "run python -m earlysignal_core.monitoring.documentation docs/monitoring.md"

@@ -51,7 +51,7 @@ class CacheLimits:
     least_share: float = 0.5
 
 
-# Three holidays in a row (five days with a weekend) are the longest that the exchange closes by its calendar.
+# A weekend with a holiday closes the exchange for at most four days.
 _DAILY = CacheLimits(stale_days=5, volume_days=7, compared_days_ago=7)
 _SEASONAL = CacheLimits(stale_days=14, volume_days=91, compared_days_ago=364)
 CACHE_LIMITS: Mapping[str, CacheLimits] = {
