@@ -26,7 +26,7 @@ class Recipe:
     """How models are made: with which settings (the window, say) and parameters."""
 
     settings: Settings = field(default_factory=Settings)
-    params: Mapping[str, Any] = PARAMS
+    params: Mapping[str, Any] = field(default_factory=lambda: PARAMS)
 
     def train(self, lake: Lake, source: SourceDescription, until: Day | Quarter) -> Bundle | NoModelYet:
         """Train on what the lake held at a cutoff; the bundle has no version."""
