@@ -6,9 +6,10 @@ import pandas as pd
 from earlysignal_assets.checks import results, specs
 from earlysignal_assets.describe import OWNER, Materialized, numbers, schema_of, shown
 from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of, quarters_back
+from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.datasets.quality import CHECKS_AGAINST_EARLIER
 from earlysignal_core.lake import Lake
-from earlysignal_core.quarterly import FEATURES, LABELS, judge_newest, make_dataset
+from earlysignal_core.quarterly import judge_newest, make_dataset
 from earlysignal_core.settings import Settings
 
 GROUP = "datasets"

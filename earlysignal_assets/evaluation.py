@@ -9,11 +9,12 @@ from earlysignal_assets.datasets import DATASET
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
 from earlysignal_assets.models import models
 from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of, quarters_back
+from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.evaluation import plots
 from earlysignal_core.evaluation.judge import Evaluation
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import NoModelYet
-from earlysignal_core.quarterly import FEATURES, LABELS, REPORT, make_evaluation, make_report
+from earlysignal_core.quarterly import REPORT, make_evaluation, make_report
 from earlysignal_core.settings import Settings
 
 GROUP = "evaluation"

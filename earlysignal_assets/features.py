@@ -12,11 +12,12 @@ from earlysignal_assets.partitions import (
     quarter_of,
     quarters_back,
 )
+from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.datasets.quality import CHECKS_OF_A_QUARTER
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.table import active_features, partitions_back
 from earlysignal_core.lake import Lake
-from earlysignal_core.quarterly import FEATURES, LABELS, judge, make_feature_table, make_labels
+from earlysignal_core.quarterly import judge, make_feature_table, make_labels
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.tables import TABLES, UNIVERSE
 

@@ -14,8 +14,8 @@ from earlysignal_assets.instance import prepare
 from earlysignal_assets.postgres import server
 from earlysignal_assets.run_launcher import fail_lost_runs, process_tags
 from earlysignal_assets.workspace import Workspace
+from earlysignal_core.datasets.gather import FEATURES
 from earlysignal_core.lake import Lake
-from earlysignal_core.quarterly import FEATURES
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 

@@ -65,7 +65,7 @@ def print_walk_forward(console: Console, summary: Mapping[str, Any]) -> None:
 def print_model(console: Console, model: Bundle | NoModelYet) -> None:
     """Print a model's figures on its test part, beside the base rate."""
     if isinstance(model, NoModelYet):
-        console.print(f"No model yet for {model.quarter}: {model.reason}")
+        console.print(f"No model yet for {model.until}: {model.reason}")
         return
     table = Table("figure", "value", title=f"{model.version}: test part of the split, before the refit")
     for name, value in model.metadata["test"].items():

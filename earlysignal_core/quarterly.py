@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from earlysignal_core.audit.announcements import share_classes
-from earlysignal_core.audit.earnings import mismatched_sectors
 from earlysignal_core.audit.findings import audit
-from earlysignal_core.datasets.build import Dataset, build_dataset
+from earlysignal_core.datasets.build import Dataset
+from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
 from earlysignal_core.datasets.labels import build_labels
 from earlysignal_core.datasets.quality import REFERENCE_QUARTERS, Judgement, judge_quarter
 from earlysignal_core.evaluation.adjustment import split_adjusted
@@ -31,12 +31,10 @@ from earlysignal_core.models.training import train_quarter
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source, SourceDescription
-from earlysignal_core.tables import CACHES, KNOWABLE, TABLES, UNIVERSE
-from earlysignal_core.trading_calendar import cutoff
+from earlysignal_core.tables import CACHES, TABLES, UNIVERSE
 from earlysignal_core.validation import checked
 
 SOURCE = "source.json"
-FEATURES, LABELS = "feature_table", "labels"
 PREDICTIONS, POSITIONS, EVALUATIONS = "predictions", "positions", "evaluation"
 AUDIT, REPORT, FIGURES = "data_audit", "reports/walk-forward.html", "reports/walk-forward.json"
 
@@ -95,23 +93,7 @@ def judge_newest(dataset: Dataset, lake: Lake) -> Judgement | None:
 
 def make_dataset(quarter: Quarter, lake: Lake, settings: Settings, *, skip_validation: bool = False) -> Dataset:
     """Write the examples that were known seven days before a quarter begins."""
-    source = described(lake)
-    before = [q for q in source.event_quarters if q < quarter]
-    mismatched: set[str] = set()
-    if source.settings.leave_out_mismatched and before:
-        earnings = lake.read("earnings", before)
-        known = earnings[earnings[KNOWABLE] <= cutoff(quarter)]
-        mismatched = mismatched_sectors(known, lake.read(UNIVERSE))
-    dataset = build_dataset(
-        quarter,
-        {q: lake.read(FEATURES, [q]) for q in before},
-        {q: lake.read(LABELS, [q]) for q in before},
-        source,
-        settings,
-        mismatched,
-        {table: {str(q): lake.digest(table, q) for q in before} for table in (FEATURES, LABELS)},
-        skip_validation=skip_validation,
-    )
+    dataset = gather_dataset(lake, described(lake), quarter, settings, skip_validation=skip_validation)
     dataset.save(lake)
     return dataset
 

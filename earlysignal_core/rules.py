@@ -16,7 +16,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Guard:
-    """A condition that a figure must meet before a rule's raw verdict counts: enough rows, say."""
+    """A condition on another figure than the rule's own, with what is to be said where it does not hold."""
 
     figure: str
     comparison: str
@@ -30,7 +30,10 @@ class Guard:
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a rule table: when `figure` `comparison` `limit`, then `action`, unless a guard holds it back."""
+    """One line of a rule table: when `figure` `comparison` `limit`, then `action`, unless a guard holds it back.
+
+    `given` are conditions of the rule itself: unlike guards they are part of its raw verdict.
+    """
 
     name: str
     figure: str
@@ -38,6 +41,7 @@ class Rule:
     limit: float
     action: StrEnum
     guards: tuple[Guard, ...] = ()
+    given: tuple[Guard, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.figure} {self.comparison} {self.limit:g}"
@@ -61,13 +65,17 @@ def evaluate(rule: Rule, figures: Mapping[str, float]) -> Verdict:
     ----------
     rule : Rule
     figures : mapping of str to float
-        Must hold the rule's figure and those of its guards.
+        Must hold the rule's figure and those of its conditions and guards.
     """
     value = figures.get(rule.figure, math.nan)
-    raw = _compare(value, rule.comparison, rule.limit)
+    reached = _compare(value, rule.comparison, rule.limit)
+    not_given = [condition.reason for condition in rule.given if not condition.holds(figures)]
+    raw = reached and not not_given
     held_back = [guard.reason for guard in rule.guards if not guard.holds(figures)]
     if math.isnan(value):
         reason = f"{rule.figure} could not be computed"
+    elif reached and not_given:
+        reason = f"{rule} ({value:.4g}), but {'; '.join(not_given)}"
     elif raw and held_back:
         reason = f"{rule} ({value:.4g}), held back: {'; '.join(held_back)}"
     else:

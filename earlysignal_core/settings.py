@@ -53,6 +53,29 @@ class TapeSettings(BaseModel):
     quality: QualityLimits = QualityLimits()
 
 
+class ServingSettings(BaseModel):
+    """When a prediction is refused or remarked upon."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    slow_ms: float = Field(500.0, gt=0)
+    invalid_features: float = Field(0.10, ge=0, le=1)
+    # Days that the newest row of a table may be old at `as_of`: on the long tape the longest gaps are 4 days of prices
+    # (a long weekend), 14 of macro series and 18 of announcements; of sixty companies nobody may announce for weeks.
+    # Tables that are not named may be of any age.
+    freshness_days: dict[str, float] = {"ohlcv": 5.0, "macro": 21.0, "earnings": 60.0}
+
+
+class PromotionLimits(BaseModel):
+    """What a challenger must show before the strategy's rule may act (docs/serving.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_events: int = Field(200, ge=1)
+    min_large_beats: int = Field(20, ge=1)
+    auc_margin: float = Field(0.02, ge=0)
+
+
 class Settings(BaseSettings):
     """Everything that can be set; read from the environment with the prefix ``EARLYSIGNAL_``."""
 
@@ -72,6 +95,12 @@ class Settings(BaseSettings):
     assume_final_consensus_known: bool | None = None
     leave_out_mismatched: bool | None = None
     quality: QualityLimits | None = None
+    serving: ServingSettings = ServingSettings()
+    promotion: PromotionLimits = PromotionLimits()
+    # Alerts go to these apprise URLs (https://appriseit.com), separated by spaces; they hold passwords and tokens.
+    alert_urls: SecretStr | None = None
+    # Lets the strategy's rules of monitoring act as written, without the guards against noise (docs/monitoring.md).
+    strict_rules: bool = False
 
     def over(self, tape: TapeSettings) -> TapeSettings:
         """Return the tape's settings, overruled by those that the user has set."""

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from earlysignal_core.datasets.cutoff import Cutoff, Day, last_quarter, moment_of
 from earlysignal_core.datasets.labels import first_of_each_event
 from earlysignal_core.datasets.lineage import Digests, lineage, to_json
 from earlysignal_core.datasets.quality import Judgement, judge_history
 from earlysignal_core.datasets.splits import Part, assign_parts
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.table import EVENT_COLUMNS, active_features, inactive_features
 from earlysignal_core.lake import Lake
@@ -19,7 +21,6 @@ from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import KNOWABLE
-from earlysignal_core.trading_calendar import cutoff as cutoff_of
 
 MIN_ROWS, MIN_LARGE_BEATS = 200, 20
 TABLE, RECORDS = "dataset", "dataset_lineage"
@@ -31,22 +32,22 @@ class Dataset:
 
     Attributes
     ----------
-    quarter : Quarter
-        The quarter that a model of this dataset predicts.
+    until : Quarter or Day
+        The quarter that a model of this dataset predicts, or the day on which it is trained.
     frame : DataFrame
         The feature table's columns, then ``label``, ``label_available_at`` and ``part``.
     lineage : dict
         As `datasets.lineage.lineage` describes, and ``no_model_yet``.
     """
 
-    quarter: Quarter
+    until: Cutoff
     frame: pd.DataFrame
     lineage: dict[str, Any]
 
     @property
     def cutoff(self) -> pd.Timestamp:
         """The moment (UTC) at which everything in it was known."""
-        return cutoff_of(self.quarter)
+        return moment_of(self.until)
 
     @property
     def features(self) -> list[str]:
@@ -60,9 +61,20 @@ class Dataset:
         return reason
 
     def save(self, lake: Lake) -> None:
-        """Write both files; the record is the last, so that a dataset with a record is whole."""
-        lake.write(TABLE, self.quarter, self.frame)
-        lake.write_bytes(_record(self.quarter), to_json(self.lineage))
+        """Write both files; the record is the last, so that a dataset with a record is whole.
+
+        Raises
+        ------
+        EarlySignalError
+            If it is a day's: only those of quarters are stored.
+        """
+        if isinstance(self.until, Day):
+            raise EarlySignalError(
+                f"the dataset of {self.until} is not stored: its feature tables and labels stand in the lake. "
+                f"Remedy: gather it again."
+            )
+        lake.write(TABLE, self.until, self.frame)
+        lake.write_bytes(_record(self.until), to_json(self.lineage))
 
     @classmethod
     def load(cls, lake: Lake, quarter: Quarter) -> "Dataset":
@@ -78,7 +90,7 @@ class Dataset:
 
 
 def build_dataset(
-    quarter: Quarter,
+    until: Cutoff,
     tables: Mapping[Quarter, pd.DataFrame],
     labels: Mapping[Quarter, pd.DataFrame],
     source: SourceDescription,
@@ -88,13 +100,13 @@ def build_dataset(
     *,
     skip_validation: bool = False,
 ) -> Dataset:
-    """Gather what was known seven days before a quarter begins.
+    """Gather what was known at a cutoff: seven days before a quarter begins, or when a day begins.
 
     Parameters
     ----------
-    quarter : Quarter
+    until : Quarter or Day
     tables, labels : mapping of Quarter to DataFrame
-        Feature tables and labels; those from `quarter` on are ignored.
+        Feature tables and labels; those of a quarter that begins after the cutoff are ignored.
     source : SourceDescription
     settings : Settings
     mismatched_sectors : collection of str, optional
@@ -109,8 +121,8 @@ def build_dataset(
     Dataset
         Even where there is too little for a model; `Dataset.no_model_yet` then says why.
     """
-    cutoff = cutoff_of(quarter)
-    history = {q: tables[q] for q in sorted(tables) if q < quarter and len(tables[q])}
+    cutoff = moment_of(until)
+    history = {q: rows for q in sorted(tables) if q <= last_quarter(until) and len(rows := _begun(tables[q], until))}
     known = {q: labels[q][labels[q][KNOWABLE] <= cutoff] for q in history}
     judgements = judge_history(history, known, source)
     refused = [q for q in history if judgements[q].refusals and not skip_validation]
@@ -135,7 +147,7 @@ def build_dataset(
     active = list(active_features(source))
     features = [name for name in active if frame[name].notna().any()]
     record = lineage(
-        quarter=quarter,
+        until=until,
         cutoff=cutoff,
         frame=frame,
         features=features,
@@ -148,12 +160,17 @@ def build_dataset(
         mismatched_sectors=sorted(mismatched_sectors),
         digests=digests or {},
     )
-    record["no_model_yet"] = _too_little(quarter, frame, list(history), source, settings)
-    return Dataset(quarter, frame, record)
+    record["no_model_yet"] = _too_little(until, frame, list(history), source, settings)
+    return Dataset(until, frame, record)
 
 
 def _record(quarter: Quarter) -> str:
     return f"{RECORDS}/{quarter}.json"
+
+
+def _begun(table: pd.DataFrame, until: Cutoff) -> pd.DataFrame:
+    """Return the rows of a feature table that stood there on a day: later ones may not sway its checks."""
+    return table[table["as_of"] <= moment_of(until)] if isinstance(until, Day) else table
 
 
 def _joined(history: Mapping[Quarter, pd.DataFrame], known: Mapping[Quarter, pd.DataFrame]) -> pd.DataFrame:
@@ -197,22 +214,22 @@ def _quality(judgements: Mapping[Quarter, Judgement]) -> dict[str, Any]:
 
 
 def _too_little(
-    quarter: Quarter, frame: pd.DataFrame, announced: list[Quarter], source: SourceDescription, settings: Settings
+    until: Cutoff, frame: pd.DataFrame, announced: list[Quarter], source: SourceDescription, settings: Settings
 ) -> str | None:
     """Say why there is too little history for a model, or None where there is enough."""
     if not announced:
-        return f"no announcement before {quarter}"
+        return f"no announcement before {until}"
     spanned = Quarter.parse(source.last) - announced[0] + 1
     needed = min(settings.warmup_quarters, spanned // 2)
     if len(announced) < needed:
-        return f"{len(announced)} quarters with announcements before {quarter}, of the {needed} that are needed"
+        return f"{len(announced)} quarters with announcements before {until}, of the {needed} that are needed"
     large_beats = int(frame["label"].sum())
     if len(frame) < MIN_ROWS or large_beats < MIN_LARGE_BEATS:
         return (
-            f"{len(frame)} examples with {large_beats} large beats known before {quarter}, of the "
+            f"{len(frame)} examples with {large_beats} large beats known before {until}, of the "
             f"{MIN_ROWS} with {MIN_LARGE_BEATS} that are needed"
         )
     for part in (Part.TRAIN, Part.VALIDATION):
         if frame.loc[frame["part"] == part, "label"].nunique() < 2:
-            return f"the {part} part of the examples before {quarter} does not hold both outcomes"
+            return f"the {part} part of the examples before {until} does not hold both outcomes"
     return None

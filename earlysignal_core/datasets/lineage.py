@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from earlysignal_core.datasets.cutoff import Cutoff, last_quarter, version_stem
 from earlysignal_core.datasets.splits import TRAIN_FRACTION, VALIDATION_FRACTION
 from earlysignal_core.features.surprise import THRESHOLD
 from earlysignal_core.quarters import Quarter
@@ -52,7 +53,7 @@ def json_digest(content: Mapping[str, Any]) -> str:
 
 def lineage(
     *,
-    quarter: Quarter,
+    until: Cutoff,
     cutoff: pd.Timestamp,
     frame: pd.DataFrame,
     features: list[str],
@@ -68,7 +69,7 @@ def lineage(
 
     Parameters
     ----------
-    quarter, cutoff
+    until, cutoff
         ``created_at`` is the cutoff, the moment as of which the dataset stands, and not the time of the run.
     frame : DataFrame
         The dataset.
@@ -85,16 +86,20 @@ def lineage(
     mismatched_sectors : list of str
         Sectors that were left out.
     digests : mapping
-        Content hashes of the input partitions; those from `quarter` on are ignored.
+        Content hashes of the input partitions; those of a quarter that begins after the cutoff are ignored.
     """
     content = frame_digest(frame)
     announced = frame["announced_on"]
     earlier = {
-        table: {name: digest for name, digest in parts.items() if name == "all" or Quarter.parse(name) < quarter}
+        table: {
+            name: digest
+            for name, digest in parts.items()
+            if name == "all" or Quarter.parse(name) <= last_quarter(until)
+        }
         for table, parts in digests.items()
     }
     return {
-        "dataset_version": f"v{quarter.year}.{quarter.number}+{content[:12]}",
+        "dataset_version": f"{version_stem(until)}+{content[:12]}",
         "content_sha256": content,
         "created_at": cutoff.isoformat(),
         "source_data": {

@@ -162,7 +162,7 @@ def _judge(
 ) -> Judgement:
     first = source.first_quarters
     mature = np.array([_is_mature(feature, quarter, first) for feature in features.values()], dtype=bool)
-    counted = np.array([_is_of_the_company(feature) for feature in features.values()], dtype=bool)
+    counted = np.array([feature.of_the_company for feature in features.values()], dtype=bool)
     present = np.isfinite(values).mean(axis=1) if len(table) else np.full(len(features), np.nan)
     reference = np.hstack(before) if before else np.empty((len(features), 0))
     outliers, distance, limit = compare(values, reference)
@@ -218,11 +218,6 @@ def _is_mature(feature: Feature, quarter: Quarter, since: Mapping[str, Quarter])
         table in since and quarter - since[table] >= ceil(steps / STEPS_PER_QUARTER[TABLES[table].axis])
         for table, steps in feature.needs.items()
     )
-
-
-def _is_of_the_company(feature: Feature) -> bool:
-    """Say whether companies give a feature many independent values: the calendar and macro series do not."""
-    return bool(feature.needs) and "macro" not in feature.needs and not feature.of_the_day
 
 
 def _values(table: pd.DataFrame, names: list[str]) -> FloatArray:

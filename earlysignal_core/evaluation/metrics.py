@@ -1,5 +1,6 @@
 """Figures of one set of forecasts: how well they rank, decide, and mean what they say. Each with an interval."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,12 +164,19 @@ def measure(label: Any, probability: Any, threshold: Any, known_base_rate: Any, 
             precision_recall=precision_recall,
             calibration=[] if np.isnan(plain["ece"]) else calibration,
         ),
-        {name: draws[name] for name in PAIRED},
+        {name: draws[name] for name in (*PAIRED, "accuracy")},
     )
 
 
-def paired(model: Measured, other: Measured) -> dict[str, Figure]:
+def paired(model: Measured, other: Measured, names: Sequence[str] = PAIRED) -> dict[str, Figure]:
     """Return what the model has over other forecasts of the same rows, from the same resamples.
+
+    Parameters
+    ----------
+    model, other : Measured
+        With the same `Resamples`.
+    names : sequence of str
+        Of `PAIRED` and ``accuracy``.
 
     Returns
     -------
@@ -176,7 +184,7 @@ def paired(model: Measured, other: Measured) -> dict[str, Figure]:
         Model minus other: AUC and average precision (above 0 is better), Brier score (below 0 is better).
     """
     differences = {}
-    for name in PAIRED:
+    for name in names:
         mine, theirs = model.figures[name], other.figures[name]
         differences[name] = (
             with_interval(mine.value - theirs.value, model.draws[name] - other.draws[name], model.figures.companies)

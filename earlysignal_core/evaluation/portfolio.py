@@ -187,6 +187,59 @@ def calendar_time_portfolio(
     )
 
 
+def sharpe_difference(
+    positions: pd.DataFrame, mine: pd.Series, theirs: pd.Series, *, cost_bps: float, seed: int = 0
+) -> tuple[float, float, Figure]:
+    """Return the Sharpe ratios of two portfolios over the same sessions, and the first less the second.
+
+    Parameters
+    ----------
+    positions : DataFrame
+        From `outcomes.outcome_returns`; unchosen events are left out.
+    mine, theirs : Series of str
+        The company of each event that either portfolio chose; the index holds the events.
+    cost_bps : float
+        Per side.
+    seed : int
+        Of the intervals.
+
+    Notes
+    -----
+    Both stretch from the first entry of either to the last exit. The interval is the wider of two in which both
+    portfolios meet the same draws: of companies, and of blocks of sessions.
+    """
+    companies = pd.concat([mine, theirs])
+    companies = companies[~companies.index.duplicated()]
+    held = positions[positions["event"].isin(companies.index)].sort_values(["session", "event"])
+    if held.empty:
+        return float("nan"), float("nan"), undefined("no position")
+    day = position(held["session"])
+    day, length = day - day.min(), int(day.max() - day.min()) + 1
+    net = held["gross"].to_numpy() - held["sides"].to_numpy() * cost_bps * _BASIS_POINT
+    drawn = Resamples.draw(held["event"].map(companies), seed=seed)
+    blocks = stationary_blocks(length, seed=seed, block=BLOCK)
+    values, by_days, by_companies = [], [], []
+    for chosen in (mine, theirs):
+        inside = held["event"].isin(chosen.index).to_numpy()
+        part = (day[inside], length, net[inside], held["benchmark"].to_numpy()[inside])
+        once = Resamples(drawn.company[inside], np.ones((1, drawn.counts.shape[1])))
+        series = _of_companies(once, *part)
+        values.append(float(_figures(series)["sharpe"][0]))
+        by_days.append(_figures(series[:, 0][:, blocks])["sharpe"])
+        by_companies.append(_figures(_of_companies(drawn.of(inside), *part))["sharpe"])
+    difference = values[0] - values[1]
+    return (
+        values[0],
+        values[1],
+        undefined("a portfolio has too few days, or none differs from another")
+        if np.isnan(difference)
+        else wider(
+            with_interval(difference, by_days[0] - by_days[1], length // BLOCK, unit=f"blocks of {BLOCK} sessions"),
+            with_interval(difference, by_companies[0] - by_companies[1], drawn.companies),
+        ),
+    )
+
+
 def _of_companies(drawn: Resamples, day: IntArray, length: int, net: FloatArray, market: FloatArray) -> FloatArray:
     """Return (3, resamples, sessions) like the series of the portfolio itself, of resampled companies."""
     shape = (drawn.counts.shape[1], length)

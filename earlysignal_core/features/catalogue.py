@@ -55,6 +55,11 @@ class Feature:
         """Return the feature's values, one for each example."""
         return at.value(self)
 
+    @property
+    def of_the_company(self) -> bool:
+        """Whether companies give it many independent values: the calendar and macro series do not."""
+        return bool(self.needs) and "macro" not in self.needs and not self.of_the_day
+
     def inactive_because(self, source: "SourceDescription") -> str | None:
         """Say why the feature cannot be computed on a source, or None where it can."""
         for table in self.needs:

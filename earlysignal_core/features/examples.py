@@ -50,16 +50,50 @@ def examples(earnings: pd.DataFrame, calendar: pd.DataFrame | None, universe: pd
     if calendar is None:
         rows = rows.assign(scheduled_on=rows["announced_on"], as_of=as_of(rows["announced_on"]))
     else:
-        rows = rows.merge(_first_moments(calendar), on=["symbol", "fiscal_period"], how="inner", validate="m:1")
+        moments = _first_moments(calendar).drop(columns="session")
+        rows = rows.merge(moments, on=["symbol", "fiscal_period"], how="inner", validate="m:1")
         rows = rows[rows["as_of"] < rows[KNOWABLE]]
-    rows = rows.merge(universe[["symbol", "sector", "sector_etf"]], on="symbol", how="left", validate="m:1")
-    return rows.sort_values(["as_of", "symbol", "announced_on"], kind="stable", ignore_index=True)[COLUMNS]
+    return _with_sector(rows, universe)
+
+
+def scheduled(
+    calendar: pd.DataFrame, earnings: pd.DataFrame, universe: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp
+) -> pd.DataFrame:
+    """Return one row per announcement that falls due, whose outcome nobody knows yet.
+
+    Parameters
+    ----------
+    calendar : DataFrame
+        The dates as they were scheduled.
+    earnings : DataFrame
+        The announcements, as far as they are known; those that have come already are left out.
+    universe : DataFrame
+    first, last : Timestamp
+        UTC; ``first <= as_of <= last``.
+
+    Returns
+    -------
+    DataFrame
+        As of `examples`, but `announced_on` is the date that was expected at `as_of`, and so is `session`.
+    """
+    due = _first_moments(calendar)
+    due = due[due["as_of"].between(first, last)].assign(announced_on=lambda rows: rows["scheduled_on"])
+    due = due.assign(event=event_id(due))
+    actual = earnings[earnings["eps_actual"].notna()]
+    known_at = actual.assign(event=event_id(actual)).groupby("event")[KNOWABLE].min()
+    due = due[~(due["event"].map(known_at) <= due["as_of"])]
+    return _with_sector(due, universe)
 
 
 def _announcement_of_each_event(rows: pd.DataFrame) -> pd.DataFrame:
     ranked = rows.assign(_none=rows["eps_actual"].isna())
     ranked = ranked.sort_values(["_none", KNOWABLE, "announced_on"], kind="stable").drop_duplicates("event")
     return rows.loc[ranked.index.sort_values()]
+
+
+def _with_sector(rows: pd.DataFrame, universe: pd.DataFrame) -> pd.DataFrame:
+    rows = rows.merge(universe[["symbol", "sector", "sector_etf"]], on="symbol", how="left", validate="m:1")
+    return rows.sort_values(["as_of", "symbol", "announced_on"], kind="stable", ignore_index=True)[COLUMNS]
 
 
 def _first_moments(calendar: pd.DataFrame) -> pd.DataFrame:
@@ -70,4 +104,4 @@ def _first_moments(calendar: pd.DataFrame) -> pd.DataFrame:
     in_force = (rows[KNOWABLE] <= moment) & ~(superseded_at <= moment)
     due = rows.assign(as_of=moment, scheduled_on=rows["expected_on"])[in_force]
     first: pd.DataFrame = due.drop_duplicates(["symbol", "fiscal_period"])
-    return first[["symbol", "fiscal_period", "scheduled_on", "as_of"]]
+    return first[["symbol", "fiscal_period", "scheduled_on", "session", "as_of"]]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.features.catalogue import Feature, catalogue, look_back
-from earlysignal_core.features.examples import examples
+from earlysignal_core.features.examples import examples, scheduled
 from earlysignal_core.features.point_in_time import LATE_CLOSE_SESSIONS, PointInTime, days_back
 from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK
 from earlysignal_core.lake import Lake
@@ -42,6 +42,23 @@ def quarter_examples(lake: Lake, source: SourceDescription, quarter: Quarter) ->
         published = [q for q in Quarter.range(quarter - SCHEDULED_AHEAD, quarter) if q in source.quarters]
         calendar = lake.read("earnings_calendar", published)
     return examples(lake.read("earnings", [quarter]), calendar, lake.read(UNIVERSE))
+
+
+def scheduled_examples(lake: Lake, source: SourceDescription, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
+    """Return the examples with ``first <= as_of <= last`` (UTC), from what a day of production knows.
+
+    Without a calendar the source's dates are assumed to be known ahead, and the announcements themselves are asked.
+    """
+    start, end = (Quarter.of(moment) for moment in (first, last))
+    near = [q for q in Quarter.range(start - SCHEDULED_AHEAD, end + 1) if q in source.quarters]
+    # The quarter after may hold no row yet; of those before, one that is missing is an error.
+    earnings = lake.read("earnings", [q for q in near if q <= end or lake.has("earnings", q)])
+    universe = lake.read(UNIVERSE)
+    if "earnings_calendar" in source.tables:
+        published = [q for q in near if q <= end]
+        return scheduled(lake.read("earnings_calendar", published), earnings, universe, first, last)
+    rows = examples(earnings, None, universe)
+    return rows[rows["as_of"].between(first, last)].reset_index(drop=True)
 
 
 def view(

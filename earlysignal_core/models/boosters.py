@@ -70,6 +70,19 @@ def fit_until_validation_worsens(
     )
 
 
+def contributions(booster: lgb.Booster, X: FloatArray) -> FloatArray:
+    """Return what each feature adds to the log odds of each row, shape (n, features + 1), the last being the base.
+
+    Notes
+    -----
+    Exact SHAP values of trees: Lundberg et al., "Consistent Individualized Feature Attribution for Tree Ensembles"
+    (2018). A row's values add up to its score before the sigmoid and before calibration.
+    """
+    if len(X) == 0:
+        return np.empty((0, X.shape[1] + 1))
+    return np.asarray(booster.predict(X, pred_contrib=True, num_threads=THREADS))
+
+
 def predict(booster: lgb.Booster, X: FloatArray) -> FloatArray:
     """Return the probability of each row before calibration, shape (n,)."""
     if len(X) == 0:

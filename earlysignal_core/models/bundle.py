@@ -10,8 +10,10 @@ from itertools import count
 from typing import Any
 
 import lightgbm as lgb
+import numpy as np
 import pandas as pd
 
+from earlysignal_core.datasets.cutoff import Cutoff, parse_cutoff, version_stem
 from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
@@ -25,6 +27,7 @@ _NAMED = re.compile(r"v\d+\.\d+\.\d+")
 MODEL_TEXT, MODEL, NORMALIZER, METADATA = "model.txt", "model.json", "normalizer.json", "metadata.json"
 FILES = (METADATA, MODEL_TEXT, MODEL, NORMALIZER)
 HASHES = "files"
+CUTOFF_OF_QUARTER, CUTOFF_OF_DAY = "quarter", "day"
 
 
 class BundleError(EarlySignalError):
@@ -35,7 +38,7 @@ class BundleError(EarlySignalError):
 class NoModelYet:
     """The outcome of training where there is too little history: no failure."""
 
-    quarter: Quarter
+    until: Cutoff
     reason: str
 
 
@@ -68,9 +71,9 @@ class Bundle:
         return version
 
     @property
-    def quarter(self) -> Quarter:
-        """The quarter before which it was trained."""
-        return Quarter.parse(self.metadata["quarter"])
+    def until(self) -> Cutoff:
+        """The quarter before which it was trained, or the day on which it was."""
+        return parse_cutoff(self.metadata.get(CUTOFF_OF_DAY) or self.metadata[CUTOFF_OF_QUARTER])
 
     @property
     def features(self) -> list[str]:
@@ -95,14 +98,28 @@ class Bundle:
         BundleError
             Names the features that the frame lacks.
         """
+        scores = boosters.predict(self.booster, self._inputs(frame))
+        return Calibration(**self.model["calibration"]).apply(scores)
+
+    def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return what each feature adds to each row's log odds before calibration (SHAP values), columns `features`.
+
+        Raises
+        ------
+        BundleError
+            As for `predict`.
+        """
+        values = boosters.contributions(self.booster, self._inputs(frame))[:, :-1]
+        return pd.DataFrame(values, columns=self.features, index=frame.index)
+
+    def _inputs(self, frame: pd.DataFrame) -> FloatArray:
         missing = [name for name in self.features if name not in frame.columns]
         if missing:
             raise BundleError(
                 f"model {self.version} reads {len(missing)} feature(s) that the rows lack: {', '.join(missing)}. "
                 f"Remedy: build the rows with the code that trained it, or train again."
             )
-        scores = boosters.predict(self.booster, frame[self.features].to_numpy(dtype="float64"))
-        return Calibration(**self.model["calibration"]).apply(scores)
+        return np.asarray(frame[self.features].to_numpy(dtype="float64"))
 
     def files(self) -> dict[str, bytes]:
         """Return the content of each file by name, `metadata.json` last: it holds the hash of all, itself included."""
@@ -124,7 +141,7 @@ def save(lake: Lake, bundle: Bundle, version: str = AUTO) -> Bundle:
     lake : Lake
     bundle : Bundle
     version : str
-        ``auto`` for the next free one of the bundle's quarter, or a name like ``v1.2.0``.
+        ``auto`` for the next free one of the bundle's quarter or day, or a name like ``v1.2.0``.
 
     Raises
     ------
@@ -138,7 +155,7 @@ def save(lake: Lake, bundle: Bundle, version: str = AUTO) -> Bundle:
     if `metadata.json`, the last of them, is missing. Equal inputs give equal bytes, so it does not matter who wrote.
     """
     inputs = str(bundle.metadata["input_sha256"]).encode()
-    for candidate in _candidates(bundle.quarter, version):
+    for candidate in _candidates(bundle.until, version):
         if lake.claim(_claim(candidate), inputs) == inputs:
             if not lake.exists(f"{FOLDER}/{candidate}/{METADATA}"):
                 for name, content in replace(bundle, metadata={"version": candidate} | bundle.metadata).files().items():
@@ -147,9 +164,9 @@ def save(lake: Lake, bundle: Bundle, version: str = AUTO) -> Bundle:
     raise BundleError(f"{version} is another model, and models never change. Remedy: choose a new version, or `auto`.")
 
 
-def find(lake: Lake, quarter: Quarter, input_sha256: str, version: str = AUTO) -> Bundle | None:
-    """Return the finished bundle that was made from the same inputs under a version, or under any of its quarter."""
-    for candidate in _candidates(quarter, version):
+def find(lake: Lake, until: Cutoff, input_sha256: str, version: str = AUTO) -> Bundle | None:
+    """Return the finished bundle that was made from the same inputs under a version, or under any of its cutoff."""
+    for candidate in _candidates(until, version):
         if not lake.exists(_claim(candidate)):
             return None
         if lake.read_bytes(_claim(candidate)) == input_sha256.encode():
@@ -184,7 +201,7 @@ def load(lake: Lake, version: str) -> Bundle:
 
 
 def versions(lake: Lake) -> list[str]:
-    """Return every finished version, oldest quarter and revision first."""
+    """Return every finished version: by year, those of its quarters before those of its days, oldest first."""
     finished = [name for name in lake.folders(FOLDER) if lake.exists(f"{FOLDER}/{name}/{METADATA}")]
     return sorted(finished, key=lambda name: [int(part) for part in name.removeprefix("v").split(".")])
 
@@ -209,10 +226,10 @@ def model_of_quarter(lake: Lake, quarter: Quarter) -> Bundle | NoModelYet:
     return load(lake, content["version"])
 
 
-def _candidates(quarter: Quarter, version: str) -> Iterator[str]:
+def _candidates(until: Cutoff, version: str) -> Iterator[str]:
     """Yield the versions that a bundle may take: by the calendar, so that a repeated backfill repeats them."""
     if version == AUTO:
-        yield from (f"v{quarter.year}.{quarter.number}.{revision}" for revision in count())
+        yield from (f"{version_stem(until)}.{revision}" for revision in count())
     elif _NAMED.fullmatch(version):
         yield version
     else:

@@ -9,13 +9,15 @@ import pandas as pd
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from earlysignal_core.datasets.build import Dataset
+from earlysignal_core.datasets.cutoff import Day
 from earlysignal_core.datasets.lineage import code_version, json_digest
 from earlysignal_core.datasets.splits import Part
 from earlysignal_core.lake import Lake
 from earlysignal_core.models import bundle as bundles
 from earlysignal_core.models.boosters import PARAMS, fit, fit_until_validation_worsens, predict
-from earlysignal_core.models.bundle import Bundle, NoModelYet
+from earlysignal_core.models.bundle import CUTOFF_OF_DAY, CUTOFF_OF_QUARTER, Bundle, NoModelYet
 from earlysignal_core.models.calibration import FloatArray, best_threshold, choose_calibration
+from earlysignal_core.quarters import Quarter
 
 QUANTILES = (0.0, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 1.0)
 
@@ -40,7 +42,7 @@ def train(dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoMo
     choices gain; so it only makes the choices (and the figures of the test part), and the refit serves.
     """
     if dataset.no_model_yet is not None:
-        return NoModelYet(dataset.quarter, dataset.no_model_yet)
+        return NoModelYet(dataset.until, dataset.no_model_yet)
     chosen, features = dict(params), dataset.features
     X, y = dataset.frame[features].to_numpy(dtype="float64"), dataset.frame["label"].to_numpy(dtype="float64")
     part = dataset.frame["part"].to_numpy()
@@ -66,7 +68,7 @@ def train(dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoMo
         },
         normalizer=_normalizer(dataset.frame[features]),
         metadata={
-            "quarter": str(dataset.quarter),
+            CUTOFF_OF_DAY if isinstance(dataset.until, Day) else CUTOFF_OF_QUARTER: str(dataset.until),
             "cutoff": dataset.cutoff.isoformat(),
             "input_sha256": input_digest(dataset, params),
             "dataset_version": dataset.lineage["dataset_version"],
@@ -84,17 +86,25 @@ def train(dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoMo
     )
 
 
-def train_quarter(
+def train_and_save(
     lake: Lake, dataset: Dataset, params: Mapping[str, Any] = PARAMS, version: str = bundles.AUTO
 ) -> Bundle | NoModelYet:
-    """Return the quarter's model: the one that the same inputs gave before, else a new one, saved and noted."""
+    """Return the model of a dataset: the one that the same inputs gave before, else a new one, saved."""
     outcome: Bundle | NoModelYet | None = None
     if dataset.no_model_yet is None:
-        outcome = bundles.find(lake, dataset.quarter, input_digest(dataset, params), version)
+        outcome = bundles.find(lake, dataset.until, input_digest(dataset, params), version)
     if outcome is None:
         trained = train(dataset, params)
         outcome = bundles.save(lake, trained, version) if isinstance(trained, Bundle) else trained
-    bundles.record_of_quarter(lake, dataset.quarter, outcome)
+    return outcome
+
+
+def train_quarter(
+    lake: Lake, dataset: Dataset, params: Mapping[str, Any] = PARAMS, version: str = bundles.AUTO
+) -> Bundle | NoModelYet:
+    """Return the quarter's model, saved, and noted as the quarter's."""
+    outcome = train_and_save(lake, dataset, params, version)
+    bundles.record_of_quarter(lake, Quarter.parse(str(dataset.until)), outcome)
     return outcome
 
 

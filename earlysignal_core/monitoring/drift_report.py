@@ -1,0 +1,131 @@
+"""Drift shown by Evidently: its page must say what our own figures say. Nothing is decided here."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import ks_2samp
+
+from earlysignal_core.datasets.comparison import MIN_DISTANCE, FloatArray
+from earlysignal_core.monitoring.action import MonitoringError
+from earlysignal_core.monitoring.drift import MAX_PSI, Drift, psi
+from earlysignal_core.monitoring.reference import MIN_VALUES, Reference
+
+WORST = 10
+_KS, _PSI = "ks_d", "psi_of_deciles"
+_PREDICTIONS = "probability"
+# Two implementations of one figure differ by rounding only.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class DriftPage:
+    """Evidently's page.
+
+    Attributes
+    ----------
+    html : bytes
+        Needs no network; several megabytes, so keep it with retention and the figures for ever.
+    worst : DataFrame
+        The ten features that lie farthest: ``feature, group, n, missing, distance, limit, usual, drifted, reason``.
+    scores : dict of str to float
+        What Evidently computed, by column: KS distances, and the PSI of ``probability``.
+    left_out : list of str
+        Columns with fewer than 30 values on either side: Evidently fails on them.
+    """
+
+    html: bytes
+    worst: pd.DataFrame
+    scores: dict[str, float]
+    left_out: list[str]
+
+
+def drift_page(drift: Drift, recent: pd.DataFrame, reference: Reference) -> DriftPage | None:
+    """Return Evidently's page of a drift report; None where no column has enough values to draw.
+
+    Parameters
+    ----------
+    drift : Drift
+        What `detect_drift` said of the same rows.
+    recent : DataFrame
+    reference : Reference
+
+    Raises
+    ------
+    MonitoringError
+        If Evidently's figures are not ours.
+
+    Notes
+    -----
+    Evidently's own ``ks`` is a p-value and its ``psi`` has bins of equal width, so both are registered anew: the
+    distance from SciPy, which ours is then held against, and the PSI over the reference's deciles.
+    """
+    names = [_PREDICTIONS, *drift.features["feature"]]
+    now, trained = (_clean(frame, names) for frame in (recent, reference.frame))
+    drawn = [name for name in names if min(now[name].count(), trained[name].count()) >= MIN_VALUES]
+    if not drawn:
+        return None
+    limits: dict[Any, float] = drift.features.set_index("feature")[["limit", "usual"]].max(axis=1).to_dict()
+    snapshot = _run(now[drawn], trained[drawn], limits | {_PREDICTIONS: drift.figures["psi_limit"]})
+    found = {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
+    ours = drift.features.set_index("feature")["distance"].to_dict() | {_PREDICTIONS: drift.figures["psi"]}
+    for name in drawn:
+        if not abs(found.get(name, np.nan) - ours[name]) <= _ROUNDING:
+            raise MonitoringError(
+                f"Evidently says {found.get(name)} of `{name}` and our own figure is {ours[name]}. "
+                f"Remedy: hand over the rows that the drift was measured on; if they are, this is a bug."
+            )
+    columns = ["feature", "group", "n", "missing", "distance", "limit", "usual", "drifted", "reason"]
+    return DriftPage(
+        html=snapshot.get_html_str(as_iframe=False).encode(),
+        worst=drift.features[columns].head(WORST),
+        scores={name: found[name] for name in drawn},
+        left_out=[name for name in names if name not in drawn],
+    )
+
+
+def _clean(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return the columns as Evidently can bear them: float64, and nothing infinite."""
+    values = frame[names].astype("float64").reset_index(drop=True)
+    return values.replace([np.inf, -np.inf], np.nan)
+
+
+def _run(now: pd.DataFrame, trained: pd.DataFrame, limits: dict[Any, float]) -> Any:
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    from evidently import DataDefinition, Dataset, Report
+    from evidently.metrics import ValueDrift
+
+    _register()
+    columns = list(now.columns)
+    definition = DataDefinition(numerical_columns=columns)
+    metrics = [
+        ValueDrift(column=name, method=_PSI if name == _PREDICTIONS else _KS, threshold=limits[name])
+        for name in columns
+    ]
+    return Report(metrics).run(Dataset.from_pandas(now, definition), Dataset.from_pandas(trained, definition))
+
+
+def _register() -> None:
+    """Tell Evidently of our two figures; a name that it knows already is replaced by the same."""
+    from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
+    from evidently.legacy.core import ColumnType
+
+    def ks(reference: pd.Series, current: pd.Series, _: Any, limit: float) -> tuple[float, bool]:
+        distance = float(ks_2samp(reference, current, method="asymp").statistic)
+        return distance, distance > limit
+
+    def deciles(reference: pd.Series, current: pd.Series, _: Any, limit: float) -> tuple[float, bool]:
+        index = psi(_sorted(current), _sorted(reference))
+        return index, index > limit
+
+    for name, shown, default, compute in (
+        (_KS, "Kolmogorov-Smirnov distance", MIN_DISTANCE, ks),
+        (_PSI, "PSI over the reference's deciles", MAX_PSI, deciles),
+    ):
+        register_stattest(StatTest(name, shown, [ColumnType.Numerical], default), compute)
+
+
+def _sorted(values: pd.Series) -> FloatArray:
+    return np.sort(values.to_numpy(dtype="float64"))

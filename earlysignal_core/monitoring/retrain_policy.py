@@ -1,0 +1,197 @@
+"""When to retrain: the strategy's decision tree as lines of one rule table, in its order, and what a line starts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import ceil
+
+import pandas as pd
+
+from earlysignal_core.monitoring.action import Action, judge
+from earlysignal_core.monitoring.drift import FEATURES_RULE, PREDICTIONS_RULE
+from earlysignal_core.monitoring.importance import TOP_FIVE_RULE
+from earlysignal_core.monitoring.performance import ACCURACY_RULE, AUC_RULE, CALIBRATION_RULE, SKILL_RULE
+from earlysignal_core.rules import Guard, Rule, Verdict
+from earlysignal_core.trading_calendar import position, sessions
+
+COOL_DOWN_DAYS = 7
+SEASON_SHARE = 0.9
+SEASON_WAIT = pd.Timedelta(days=7)
+_SATURDAY = 5
+
+
+class Cause(StrEnum):
+    """Why a model is retrained; the run is tagged with it."""
+
+    MONTHLY = "monthly"
+    ACCURACY = "accuracy"
+    AUC = "auc"
+    BRIER_SKILL = "brier skill"
+    PREDICTION_DRIFT = "prediction drift"
+    FEATURE_DRIFT = "feature drift"
+    SEASON = "earnings season ended"
+    CALIBRATION = "calibration"
+    IMPORTANCE = "importance"
+    ON_DEMAND = "on demand"
+
+
+class When(StrEnum):
+    """When a retrain starts."""
+
+    AT_ONCE = "at once"
+    TONIGHT = "tonight"
+    WEEKEND = "at the weekend"
+
+    def due(self, day: pd.Timestamp) -> pd.Timestamp:
+        """Return the day on which a retrain that was decided on a day may start."""
+        return day + pd.Timedelta(days=(_SATURDAY - day.weekday()) % 7 if self is When.WEEKEND else 0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the tree.
+
+    Attributes
+    ----------
+    cause : Cause
+    rule : Rule
+        With the guards against noise.
+    when : When
+    window_months : int, optional
+        The training window; None leaves it to the settings.
+    of_the_strategy : bool
+        Strict lets a rule of the strategy act without its guards against noise; our own lines keep theirs.
+    """
+
+    cause: Cause
+    rule: Rule
+    when: When
+    window_months: int | None = None
+    of_the_strategy: bool = True
+
+    @property
+    def operating(self) -> tuple[Guard, ...]:
+        """What holds even a strict rule: one retrain at a time, and not the same alarm every day."""
+        if self.when is When.WEEKEND:
+            return (Guard("open_requests", "<=", 0, "a retrain is already asked for or running"), _COOLED_DOWN)
+        running = Guard("running_retrains", "<=", 0, "a retrain is running")
+        return (running,) if self.cause is Cause.MONTHLY else (running, _COOLED_DOWN)
+
+
+_COOLED_DOWN = Guard(
+    "days_since_retrain", ">=", COOL_DOWN_DAYS, f"the last retrain is less than {COOL_DOWN_DAYS} days ago"
+)
+_FIRST_OF_MONTH = Rule("first_of_month", "first_session_of_month", ">=", 1, Action.SCHEDULE)
+_SEASON_ENDED = Rule("season_ended", "season_due", ">=", 1, Action.SCHEDULE)
+
+LINES = (
+    Line(Cause.MONTHLY, _FIRST_OF_MONTH, When.TONIGHT, window_months=24),
+    Line(Cause.ACCURACY, ACCURACY_RULE, When.AT_ONCE),
+    Line(Cause.AUC, AUC_RULE, When.AT_ONCE, of_the_strategy=False),
+    Line(Cause.BRIER_SKILL, SKILL_RULE, When.AT_ONCE, of_the_strategy=False),
+    Line(Cause.PREDICTION_DRIFT, PREDICTIONS_RULE, When.AT_ONCE),
+    Line(Cause.FEATURE_DRIFT, FEATURES_RULE, When.WEEKEND),
+    Line(Cause.SEASON, _SEASON_ENDED, When.WEEKEND, window_months=36),
+    Line(Cause.CALIBRATION, CALIBRATION_RULE, When.WEEKEND, of_the_strategy=False),
+    Line(Cause.IMPORTANCE, TOP_FIVE_RULE, When.WEEKEND, of_the_strategy=False),
+)
+
+
+@dataclass(frozen=True)
+class RetrainDecision:
+    """What the tree says of one day.
+
+    Attributes
+    ----------
+    verdicts : list of Verdict
+        One a line, in the tree's order: all are judged, so that what a day's first line hides is on record too.
+    raw : Line or None
+        The first line whose rule fires as the strategy wrote it.
+    effective : Line or None
+        The first line that acts.
+    due : Timestamp or None
+        The day on which the retrain may start.
+    reason : str
+    """
+
+    verdicts: list[Verdict]
+    raw: Line | None
+    effective: Line | None
+    due: pd.Timestamp | None
+    reason: str
+
+
+def decide(day: pd.Timestamp, figures: Mapping[str, float], *, strict: bool = False) -> RetrainDecision:
+    """Walk down the tree.
+
+    Parameters
+    ----------
+    day : Timestamp
+        Without a time zone.
+    figures : mapping of str to float
+        Those of `calendar_figures`, of the day's `Drift`, `Performance` and `Importance`, and of the ledger:
+        ``running_retrains``, ``open_requests`` (pending or running), ``days_since_retrain`` (since the last one
+        started; infinite where there has been none). A figure that is missing or NaN neither fires nor frees a rule.
+    strict : bool
+        Let the strategy's rules act as written.
+    """
+    verdicts = [_verdict(line, figures, strict=strict) for line in LINES]
+    pairs = list(zip(LINES, verdicts, strict=True))
+    raw = next((line for line, verdict in pairs if verdict.raw and line.of_the_strategy), None)
+    acting = next(((line, verdict) for line, verdict in pairs if verdict.effective), None)
+    if acting is None:
+        held_back = [verdict.reason for verdict in verdicts if verdict.raw]
+        return RetrainDecision(verdicts, raw, None, None, "; ".join(held_back) or "no rule fires")
+    line, verdict = acting
+    return RetrainDecision(verdicts, raw, line, line.when.due(day), f"{line.cause}, {line.when}: {verdict.reason}")
+
+
+def calendar_figures(
+    day: pd.Timestamp, season_ended: pd.Timestamp | None, last_season_retrain: pd.Timestamp | None
+) -> dict[str, float]:
+    """Return what the calendar says of a day, 1 for yes.
+
+    Parameters
+    ----------
+    day : Timestamp
+        Without a time zone.
+    season_ended : Timestamp or None
+        From `season_end`, of the latest season that has ended.
+    last_season_retrain : Timestamp or None
+        The day on which the last retrain of cause `Cause.SEASON` was asked for.
+
+    Returns
+    -------
+    dict of str to float
+        ``first_session_of_month``, ``first_session_of_week``; ``season_due``: a season ended at least a week ago and
+        no retrain has been asked for since. It stays 1 until one is, so that no day missed or held back loses it.
+    """
+    place = int(position([day])[0])
+    today, before = sessions()[place], sessions()[place - 1]
+    is_session = today == day
+    due = season_ended is not None and season_ended + SEASON_WAIT <= day
+    if due and season_ended is not None and last_season_retrain is not None:
+        due = last_season_retrain < season_ended + SEASON_WAIT
+    return {
+        "first_session_of_month": float(is_session and before.month != day.month),
+        "first_session_of_week": float(is_session and before.weekday() >= day.weekday()),
+        "season_due": float(due),
+    }
+
+
+def season_end(announced_on: pd.Series) -> pd.Timestamp | None:
+    """Return the day on which an earnings season ended: 90 % of the expected announcements were in.
+
+    Parameters
+    ----------
+    announced_on : Series of datetime64, shape (expected,)
+        One row for each announcement that was expected in the season, missing where it has not come yet.
+    """
+    needed = ceil(SEASON_SHARE * len(announced_on))
+    known = announced_on.dropna().sort_values()
+    return None if needed == 0 or len(known) < needed else known.iloc[needed - 1]
+
+
+def _verdict(line: Line, figures: Mapping[str, float], *, strict: bool) -> Verdict:
+    against_noise = () if strict and line.of_the_strategy else line.rule.guards
+    return judge((replace(line.rule, guards=against_noise + line.operating),), figures)[0]

@@ -1,0 +1,91 @@
+"""Requests on their way to an answer: what was found out about each, what went wrong, and who is to be told."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.features.arrays import Values
+from earlysignal_core.serving.answers import Alert, Answer, Fallback, Severity
+
+_NAMED = 5
+
+
+class UnknownEventError(EarlySignalError):
+    """A request for an announcement that is not known, or not at that moment."""
+
+
+class Cases:
+    """The requests of one call; a row is told by its position.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        symbol, announced_on, as_of and event of each request.
+    now : Timestamp
+        On the domain's clock (UTC).
+    """
+
+    def __init__(self, rows: pd.DataFrame, now: pd.Timestamp) -> None:
+        self._now = now
+        given = ["symbol", "announced_on", "as_of", "event"]
+        self._asked = [dict(zip(given, row, strict=True)) for row in rows[given].itertuples(index=False)]
+        self._found: list[dict[str, Any]] = [{"fallback": Fallback.NO_ANSWER} for _ in self._asked]
+        self._notes: list[list[str]] = [[] for _ in self._asked]
+        self._alerts: dict[str, Alert] = {}
+
+    def __len__(self) -> int:
+        return len(self._asked)
+
+    def note(self, rows: Iterable[int], problem: str) -> None:
+        """Note what went wrong, be it that something else still answers."""
+        for row in rows:
+            self._notes[row].append(problem)
+
+    def remember(self, table: pd.DataFrame, features: list[str]) -> None:
+        """Keep what was known of each announcement; the index of the table tells the rows."""
+        values = table[features].to_dict("records")
+        for row, known in zip(table.index, values, strict=True):
+            self._found[row]["features"] = known
+
+    def answer(
+        self, rows: Iterable[int], probability: Values, predicted_class: Any, levels: Any, **common: Any
+    ) -> None:
+        """Answer some requests; `common` are fields of `Answer` that they share."""
+        for row, p, called, level in zip(rows, probability, predicted_class, levels, strict=True):
+            self._found[row] |= {"probability": float(p), "predicted_class": int(called), "confidence": level} | common
+
+    def alert(self, key: str, severity: Severity, title: str, symbols: Iterable[str], body: str) -> None:
+        """Tell somebody, once a call for each kind of trouble."""
+        affected = list(symbols)
+        named = ", ".join(affected[:_NAMED]) + (f" and {len(affected) - _NAMED} more" if len(affected) > _NAMED else "")
+        self._alerts.setdefault(
+            key,
+            Alert(
+                key=f"serving:{key}",
+                day=self._now.tz_localize(None).normalize(),
+                at=self._now,
+                severity=severity,
+                title=title,
+                body=f"{named}: {body}" if named else body,
+                figures={"requests": float(len(affected) or len(self))},
+            ),
+        )
+
+    def alerts(self) -> list[Alert]:
+        """Return who is to be told of what."""
+        return list(self._alerts.values())
+
+    def answers(self, latency_ms: float) -> list[Answer]:
+        """Return the answers, in the order of the requests."""
+        return [
+            Answer(
+                requested_at=self._now,
+                latency_ms=latency_ms,
+                error="; ".join(notes) or None,
+                **asked,
+                **found,
+            )
+            for asked, found, notes in zip(self._asked, self._found, self._notes, strict=True)
+        ]

@@ -1,0 +1,211 @@
+"""Rolling performance: figures by hand, what they are held against, and when an emergency is one."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from monitored import announcement_days
+from scipy.special import expit, logit
+from scipy.stats import norm
+from sklearn.metrics import roc_auc_score
+
+from earlysignal_core.monitoring.performance import (
+    MIN_LABELLED,
+    RULES,
+    expected_accuracy,
+    operations,
+    production_performance,
+)
+
+RATE, CHAMPION = 0.1, 0.83
+NO_POSITIONS = pd.DataFrame(
+    {
+        "event": pd.Series(dtype="str"),
+        "session": pd.Series(dtype="datetime64[ns]"),
+        **{name: pd.Series(dtype="float64") for name in ("gross", "benchmark", "sides")},
+    }
+)
+
+
+def forecasts(days: pd.DatetimeIndex, random, *, auc=CHAMPION, later=None, since=None) -> pd.DataFrame:
+    """Calibrated forecasts of an AUC; from `since` on they rank as `later`, and nobody has told the model."""
+    label = (random.random(len(days)) < RATE).astype("float64")
+    lift, score = np.sqrt(2) * norm.ppf(auc), random.normal(size=len(days))
+    now = np.full(len(days), lift)
+    if since is not None:
+        now[days >= since] = np.sqrt(2) * norm.ppf(later)
+    score += now * label
+    company = pd.Series(random.integers(0, 480, len(days)).astype("str"))
+    return pd.DataFrame(
+        {
+            "event": [f"E{i}" for i in range(len(days))],
+            "symbol": company,
+            "company": company,
+            "announced_on": days,
+            "as_of": (days - pd.Timedelta(days=7)).tz_localize("UTC"),
+            "label": label,
+            "probability": expit(logit(RATE) + lift * score - lift**2 / 2),
+            "threshold": 0.3,
+            "never": RATE,
+            "return_7d": random.normal(0.001, 0.03, len(days)),
+            "benchmark_7d": 0.0,
+        }
+    )
+
+
+def performance(rows, earlier=None, **kwargs):
+    before = rows.iloc[:0] if earlier is None else earlier
+    return production_performance(rows, before, NO_POSITIONS, **{"champion_auc": CHAMPION} | kwargs)
+
+
+def acting(found):
+    return {verdict.rule.name for verdict in found.verdicts if verdict.effective}
+
+
+def month(seed=0, n=300, **kwargs):
+    days = pd.bdate_range("2018-04-02", periods=20)
+    random = np.random.default_rng(seed)
+    return forecasts(pd.DatetimeIndex(np.sort(random.choice(days, n))), random, **kwargs)
+
+
+def test_figures_by_hand():
+    rows = month(n=4)
+    rows["label"], rows["probability"] = [1.0, 0.0, 1.0, np.nan], [0.8, 0.6, 0.2, 0.3]
+    rows["threshold"] = 0.5
+    figures = performance(rows).figures
+    assert figures["labelled"] == 3
+    assert figures["accuracy"] == pytest.approx(1 / 3)
+    assert figures["precision"] == figures["recall"] == figures["f1"] == figures["auc"] == 0.5
+    assert figures["brier"] == pytest.approx((0.04 + 0.36 + 0.64) / 3)
+    assert figures["brier_skill"] == pytest.approx(1 - (0.04 + 0.36 + 0.64) / (0.81 + 0.01 + 0.81))
+    assert figures["expected_accuracy"] == pytest.approx(0.7)
+
+
+def test_every_figure_has_n_and_something_to_be_held_against():
+    earlier = month(1).assign(
+        as_of=lambda rows: rows["as_of"] - pd.Timedelta(days=90), event=lambda r: r["event"] + "x"
+    )
+    table = performance(month(), earlier).table.set_index("figure")
+    listed = "accuracy precision recall f1 auc brier brier_skill ece top_decile_return_7d sharpe information_ratio"
+    assert {*listed.split(), "max_drawdown", "expected_accuracy"} <= set(table.index)
+    scored = table.loc[["accuracy", "precision", "auc", "brier", "brier_skill", "top_decile_return_7d"]]
+    assert (scored["n"] > 0).all()
+    assert (scored["low"] < scored["value"]).all()
+    assert (scored["value"] < scored["high"]).all()
+    assert scored["base"].notna().all()
+    assert table.loc["sharpe", "reason"] == "no position"
+    assert table.loc["accuracy", "base"] == pytest.approx(1 - table.loc["precision", "base"])
+
+
+def test_75_percent_accuracy_is_no_emergency_where_the_ranking_holds():
+    rows = month().assign(threshold=0.0)  # calls everything: accuracy is the base rate
+    found = performance(rows)
+    assert {verdict.rule.name for verdict in found.verdicts if verdict.raw} >= {"accuracy"}
+    assert acting(found) == set()
+    assert acting(performance(rows, strict=True)) == {"accuracy"}
+
+
+def test_a_fallen_ranking_is_an_emergency_however_high_the_accuracy():
+    rows = month(auc=0.83, later=0.5, since=pd.Timestamp("2018-01-01"))
+    found = performance(rows.assign(threshold=1.0))
+    assert found.figures["accuracy"] > 0.85
+    assert "auc" in acting(found)
+    assert acting(performance(rows.iloc[: MIN_LABELLED - 1])) == set()
+
+
+def test_forecasts_worse_than_the_base_rate_are_an_emergency():
+    rows = month()
+    rows["probability"] = expit(logit(rows["probability"]) + 3)  # the ranking stays
+    found = performance(rows)
+    assert found.figures["brier_skill"] < 0
+    assert acting(found) == {"brier_skill"}
+
+
+def test_without_outcomes_nothing_fires_and_accuracy_is_expected():
+    found = performance(month().assign(label=np.nan))
+    assert not any(verdict.raw for verdict in found.verdicts)
+    row = found.table.set_index("figure").loc["expected_accuracy"]
+    assert row["n"] == 300
+    assert row["value"] > row["base"] - 0.05
+
+
+def test_without_rows_nothing_fires():
+    found = performance(month().iloc[:0])
+    assert not any(verdict.raw for verdict in found.verdicts)
+    assert len(found.verdicts) == len(RULES)
+
+
+@given(arrays(np.float64, 50, elements=st.floats(0, 1)))
+def test_expected_accuracy_at_half_is_the_greater_chance(probability):
+    expected = expected_accuracy(probability, np.full(50, 0.5))
+    assert np.array_equal(expected, np.maximum(probability, 1 - probability))
+
+
+def test_expected_accuracy_is_what_calibrated_forecasts_then_reach():
+    rows = month(n=300)
+    many = pd.concat([month(seed) for seed in range(30)])
+    expected = expected_accuracy(many["probability"].to_numpy(), many["threshold"].to_numpy()).mean()
+    reached = ((many["probability"] >= many["threshold"]) == (many["label"] == 1)).mean()
+    assert len(rows) == 300
+    assert expected == pytest.approx(reached, abs=0.01)
+
+
+def test_operations_by_hand():
+    requested = pd.date_range("2018-04-02", periods=20, freq="D", tz="UTC")
+    table = operations(
+        pd.DataFrame(
+            {"requested_at": requested, "latency_ms": [10.0] * 19 + [900.0], "failed": [True] * 2 + [False] * 18}
+        )
+    ).set_index("figure")
+    assert table.loc["latency_ms", "value"] == pytest.approx((190 + 900) / 20)
+    assert table.loc["slow_share", "value"] == 0.05
+    assert table.loc["error_rate", "value"] == 0.1
+    assert table.loc["requests_per_day", "value"] == pytest.approx(20 / 30)
+    assert table.loc["error_rate", "low"] < 0.1 < table.loc["error_rate", "high"]
+    empty = operations(pd.DataFrame({"requested_at": requested[:0], "latency_ms": [], "failed": []}))
+    assert empty["value"].isna().sum() == len(empty) - 1
+
+
+def emergencies(rows: pd.DataFrame, first: pd.Timestamp, *, every: int) -> Iterator[pd.Timestamp]:
+    """Days on which the AUC rule acts, looked at every few days."""
+    days = rows["announced_on"]
+    for day in pd.date_range(first, days.max(), freq=f"{every}D"):
+        window = rows[(days > day - pd.Timedelta(days=30)) & (days <= day)]
+        # Guarded, as tested above; and an AUC so high cannot lie wholly below: left out for speed alone.
+        if len(window) < MIN_LABELLED or roc_auc_score(window["label"], window["probability"]) > CHAMPION - 0.08:
+            continue
+        if "auc" in acting(performance(window)):
+            yield day
+
+
+def stationary(seed: int) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    return forecasts(announcement_days(random, 5), random)
+
+
+def test_five_years_of_months_hardly_ever_raise_an_emergency():
+    false = [len(list(emergencies(stationary(seed), pd.Timestamp("2014-02-01"), every=30))) for seed in range(50)]
+    assert np.mean(false) <= 0.05
+
+
+@pytest.mark.slow
+def test_looking_more_often_than_once_a_month_raises_few_more():
+    false = [any(emergencies(stationary(seed), pd.Timestamp("2014-02-01"), every=3)) for seed in range(50)]
+    assert np.mean(false) <= 0.2
+
+
+@pytest.mark.slow
+def test_a_fall_to_70_is_seen_within_a_season():
+    delays = []
+    for seed in range(50):
+        random = np.random.default_rng(seed)
+        fall = pd.Timestamp("2014-06-01") + pd.Timedelta(days=int(random.integers(0, 365)))
+        rows = forecasts(announcement_days(random, 3), random, later=0.70, since=fall)
+        seen = next(emergencies(rows, fall, every=3), None)
+        delays.append(np.inf if seen is None else (seen - fall).days)
+    assert np.median(delays) <= 100
+    assert np.mean(np.isfinite(delays)) >= 0.9
