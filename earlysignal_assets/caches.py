@@ -4,8 +4,9 @@ from functools import partial
 
 import dagster as dg
 
-from earlysignal_assets.describe import OWNER, Materialized, numbers, schema_of_table, shown
+from earlysignal_assets.describe import OWNER, Materialized, numbers, schema_of, schema_of_table, shown
 from earlysignal_assets.partitions import ALL_QUARTERS_IN_ONE_RUN, QUARTERS
+from earlysignal_core.audit.findings import audit
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarterly import collect, collect_universe, make_audit
 from earlysignal_core.quarters import Quarter
@@ -26,7 +27,13 @@ _DESCRIPTIONS = {
 }
 
 
-@dg.asset(name=UNIVERSE, group_name=GROUP, kinds={"parquet"}, owners=[OWNER])
+@dg.asset(
+    name=UNIVERSE,
+    group_name=GROUP,
+    kinds={"parquet"},
+    owners=[OWNER],
+    metadata={"dagster/column_schema": schema_of_table(UNIVERSE)},
+)
 def universe(lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source]) -> Materialized:
     """The companies with their sectors, as known today: membership is not point-in-time, so there is survivorship."""
     companies = collect_universe(source, lake)
@@ -38,7 +45,6 @@ def universe(lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source]) -> 
             "tables": ", ".join(described.tables),
             "assumptions": dg.MetadataValue.md("\n".join(f"* {line}" for line in described.assumptions) or "none"),
             "sectors": shown(companies["sector"].value_counts(dropna=False).rename_axis("sector").reset_index()),
-            "dagster/column_schema": schema_of_table(UNIVERSE),
         }
     )
 
@@ -77,7 +83,13 @@ def cache_asset(cache: str) -> dg.AssetsDefinition:
 CACHE_ASSETS = [cache_asset(cache) for cache in CACHES if cache != UNIVERSE]
 
 
-@dg.asset(deps=[*CACHE_ASSETS, universe], group_name=GROUP, kinds={"pandas"}, owners=[OWNER])
+@dg.asset(
+    deps=[*CACHE_ASSETS, universe],
+    group_name=GROUP,
+    kinds={"pandas"},
+    owners=[OWNER],
+    metadata={"dagster/column_schema": schema_of(audit({}, ""))},
+)
 def data_audit(lake: dg.ResourceParam[Lake]) -> Materialized:
     """What is wrong with the data, found by general rules: kind, symbol, date, evidence, and what was done about it."""
     findings = make_audit(lake)

@@ -1,5 +1,6 @@
 """The quality verdict as Dagster asset checks: one check for each of the five, its lines those of the rule table."""
 
+import math
 from collections.abc import Iterable
 
 import dagster as dg
@@ -7,6 +8,7 @@ import dagster as dg
 from earlysignal_assets.describe import numbers, verdicts
 from earlysignal_assets.partitions import QUARTERS
 from earlysignal_core.datasets.quality import Check, Judgement, Severity
+from earlysignal_core.rules import Verdict
 
 _DESCRIPTIONS = {
     Check.COMPLETENESS: "Enough of the values that can exist are there.",
@@ -40,8 +42,20 @@ def results(asset: str, judgement: Judgement | None, checks: Iterable[Check]) ->
                 asset_key=asset,
                 passed=not fired,
                 severity=dg.AssetCheckSeverity.ERROR if critical else dg.AssetCheckSeverity.WARN,
-                description="; ".join(dict.fromkeys(line.reason for line in fired or lines)) or "nothing to judge yet",
+                description=_said(fired or lines),
                 metadata={**numbers({line.rule.figure: line.value for line in lines}), "rules": verdicts(lines)},
             )
         )
     return found
+
+
+def _said(lines: list[Verdict]) -> str:
+    """Return the figures of some lines with all limits that they were held against."""
+    limits: dict[str, list[str]] = {}
+    for line in lines:
+        held_back = f" ({line.reason})" if line.raw and not line.effective else ""
+        value = "unknown" if math.isnan(line.value) else f"{line.value:.4g}"
+        limits.setdefault(f"{line.rule.figure} is {value}", []).append(
+            f"{line.rule.action} when {line.rule.comparison} {line.rule.limit:g}{held_back}"
+        )
+    return "; ".join(f"{figure}: {', '.join(each)}" for figure, each in limits.items()) or "nothing to judge yet"

@@ -30,8 +30,8 @@ app = typer.Typer(
 console = Console(width=None if sys.stdout.isatty() else 110)
 _SOURCE_HELP = "A tape's folder. Without it: EARLYSIGNAL_TAPE, else the bundled synthetic source."
 Tape = Annotated[Path | None, typer.Option(help=_SOURCE_HELP, show_default=False)]
-From = Annotated[str | None, typer.Option("--from", help="First quarter, like 2016-Q1. [the source's first]")]
-To = Annotated[str | None, typer.Option(help="Last quarter. [the source's last]")]
+From = Annotated[str | None, typer.Option("--from", help="First quarter, like 2016-Q1. Default: the source's first.")]
+To = Annotated[str | None, typer.Option(help="Last quarter. Default: the source's last.")]
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
 
 @app.command()
 def demo(tape: Tape = None) -> None:
-    """Run the whole walk-forward: every quarter collected, trained and judged, then the report."""
+    """Run the whole walk-forward: every quarter collected, trained and judged; ends with the table and the report."""
     workspace = _workspace(tape)
     console.print(f"Source [bold]{workspace.source.description.name}[/bold], workspace {workspace.root}")
     with _progress() as progress:
@@ -62,14 +62,16 @@ def backfill(
     first: From = None,
     to: To = None,
     select: Annotated[
-        list[str] | None, typer.Option(help="Only this asset; repeat for several. [all of the walk-forward]")
+        list[str] | None, typer.Option(help="Only this asset, like feature_table; repeat for several. Default: all.")
     ] = None,
 ) -> None:
     """Materialise some quarters in time order, as a backfill in the UI would, without its waits."""
     workspace = _workspace(tape)
     quarters = _chosen_quarters(workspace, first, to)
+    runs = _runs()
+    runs.check_names(select or [])
     with _progress() as progress:
-        outcome = _runs().walk_forward(workspace, quarters, progress, select=select)
+        outcome = runs.walk_forward(workspace, quarters, progress, select=select)
     _finish(workspace, outcome)
 
 
@@ -78,19 +80,23 @@ def train(
     tape: Tape = None,
     universe: Annotated[str | None, typer.Option(help="The companies, like sp500; must be the source's.")] = None,
     version: Annotated[str, typer.Option(help="`auto` or a name like v1.2.0.")] = "auto",
-    quarter: Annotated[str | None, typer.Option(help="Train what served this quarter. [the source's last]")] = None,
+    quarter: Annotated[
+        str | None,
+        typer.Option(help="Train the model for this quarter, of what was known before it. [the source's last]"),
+    ] = None,
     skip_ingest: Annotated[bool, typer.Option(help="Take the caches and features as they are.")] = False,
     skip_validation: Annotated[bool, typer.Option(help="Learn also from quarters that a check refused.")] = False,
 ) -> None:
     """Train one model of everything known seven days before a quarter begins."""
+    from earlysignal_core.models.bundle import check_version, model_of_quarter
+
+    check_version(version)
     workspace = _workspace(tape, universe=universe)
-    last = Quarter.parse(quarter) if quarter else workspace.source.description.quarters[-1]
+    (last,) = _chosen_quarters(workspace, quarter, quarter)[-1:]
     with _progress() as progress:
         outcome = _runs().train(
             workspace, last, progress, version=version, skip_ingest=skip_ingest, skip_validation=skip_validation
         )
-    from earlysignal_core.models.bundle import model_of_quarter
-
     if not outcome.failures:
         tables_shown.print_model(console, model_of_quarter(workspace.lake, last))
     _report_failures(outcome)
@@ -99,8 +105,8 @@ def train(
 @app.command()
 def up(
     tape: Tape = None,
-    port: Annotated[int, typer.Option(help="Where the Dagster UI is served.")] = 3000,
-    report_port: Annotated[int, typer.Option(help="Where the reports are served.")] = 3001,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where the Dagster UI is served.")] = 3000,
+    report_port: Annotated[int, typer.Option(min=1, max=65535, help="Where the reports are served.")] = 3001,
 ) -> None:
     """Start PostgreSQL, the Dagster UI, its daemon and the reports; Ctrl-C stops all of it, the data stays."""
     choose_source(tape, or_the_last=True)
@@ -153,6 +159,8 @@ def audit(
     from earlysignal_core.quarterly import audit_source
 
     workspace = _workspace(tape)
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise EarlySignalError(f"{json_file.absolute().parent} is no folder. Remedy: make it, or choose another file.")
     with console.status("Auditing …"):
         findings = audit_source(workspace.source)
     if json_file is not None:
@@ -170,8 +178,12 @@ def _chosen_quarters(workspace: Workspace, first: str | None, last: str | None) 
     every = workspace.source.description.quarters
     start, end = Quarter.parse(first) if first else every[0], Quarter.parse(last) if last else every[-1]
     chosen = [quarter for quarter in every if start <= quarter <= end]
+    if start > end:
+        raise SourceError(f"{start} is after {end}. Remedy: exchange them.")
     if not chosen or start < every[0] or end > every[-1]:
-        raise SourceError(f"the source holds {every[0]} to {every[-1]}, not {start} to {end}.")
+        raise SourceError(
+            f"the source holds {every[0]} to {every[-1]}, not {start} to {end}. Remedy: choose quarters that it holds."
+        )
     return chosen
 
 
@@ -193,14 +205,17 @@ def _finish(workspace: Workspace, outcome: Any) -> None:
     from earlysignal_core.quarterly import FIGURES, REPORT
 
     lake = workspace.lake
-    if lake.exists(FIGURES):
+    if "report" not in outcome.seconds:
+        console.print(f"Done: {', '.join(f'{stage} {spent:.1f} s' for stage, spent in outcome.seconds.items())}")
+    elif lake.exists(FIGURES):
         seconds = {stage: round(spent, 2) for stage, spent in outcome.seconds.items()}
         summary = {**json.loads(lake.read_bytes(FIGURES)), "seconds": seconds}
         file = workspace.root / "summary.json"
         file.write_text(json.dumps(summary, indent=2))
         tables_shown.print_walk_forward(console, summary)
         console.print(f"Report   {lake.url}/{REPORT}\nSummary  {file}", soft_wrap=True, highlight=False)
-        console.print("The same in the Dagster UI: `make up`")
+        tape = f" TAPE={workspace.settings.tape}" if workspace.settings.tape else ""
+        console.print(f"The same in the Dagster UI: `make up{tape}`", soft_wrap=True, highlight=False)
     _report_failures(outcome)
 
 

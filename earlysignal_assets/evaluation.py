@@ -6,7 +6,7 @@ import dagster as dg
 import pandas as pd
 
 from earlysignal_assets.datasets import DATASET
-from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
+from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, schema_of, shown
 from earlysignal_assets.models import models
 from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of, quarters_back
 from earlysignal_core.datasets.gather import FEATURES, LABELS
@@ -14,7 +14,7 @@ from earlysignal_core.evaluation import plots
 from earlysignal_core.evaluation.judge import Evaluation
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import NoModelYet
-from earlysignal_core.quarterly import REPORT, make_evaluation, make_report
+from earlysignal_core.quarterly import PREDICTIONS, REPORT, make_evaluation, make_report
 from earlysignal_core.settings import Settings
 
 GROUP = "evaluation"
@@ -96,7 +96,8 @@ def evaluation(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) 
 
     Intervals (95 %) are from whole companies drawn with replacement.
     """
-    judged = make_evaluation(quarter_of(context), lake, Settings())
+    quarter = quarter_of(context)
+    judged = make_evaluation(quarter, lake, Settings())
     if isinstance(judged, NoModelYet):
         return dg.MaterializeResult(metadata={"not judged": judged.reason, **numbers({"n": 0})})
     return dg.MaterializeResult(
@@ -105,6 +106,7 @@ def evaluation(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) 
             "figures": shown(figures_table(judged), 40),
             "curves": picture("ROC, calibration, confusion", plots.panel(judged)),
             "predictions without an outcome": judged.unlabelled,
+            "dagster/column_schema": schema_of(lake.read(PREDICTIONS, [quarter])),
         }
     )
 
@@ -130,6 +132,7 @@ def walk_forward(lake: dg.ResourceParam[Lake]) -> Materialized:
             "report": dg.MetadataValue.url(f"{Settings().report_url}/{REPORT.removeprefix('reports/')}"),
             **numbers(plotted(judged.pooled)),
             "by quarter": shown(by_quarter(judged.quarters), 100),
+            "dagster/column_schema": schema_of(by_quarter(judged.quarters)),
             "AUC and base rate": picture("by quarter", plots.by_quarter(judged.quarters, judged.pooled)),
             "all quarters": shown(figures_table(judged.pooled), 40),
             f"untouched, from {judged.untouched_from}": shown(figures_table(judged.untouched), 40),

@@ -13,6 +13,7 @@ from earlysignal_assets.partitions import (
     quarters_back,
 )
 from earlysignal_core.datasets.gather import FEATURES, LABELS
+from earlysignal_core.datasets.labels import build_labels
 from earlysignal_core.datasets.quality import CHECKS_OF_A_QUARTER
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.table import active_features, partitions_back
@@ -20,6 +21,7 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.quarterly import judge, make_feature_table, make_labels
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.tables import TABLES, UNIVERSE
+from earlysignal_core.validation import no_rows
 
 GROUP = "features"
 _ACTIVE = active_features(WORKSPACE.source.description)
@@ -42,6 +44,7 @@ def _caches_looked_into() -> list[dg.AssetDep]:
     group_name=GROUP,
     kinds={"pandas", "parquet"},
     owners=[OWNER],
+    metadata={"dagster/column_schema": schema_of(build_labels(no_rows("earnings")))},
 )
 def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
     """Did each company beat the consensus by more than 20 %? Kept apart from the features, with its own `available_at`.

@@ -54,6 +54,7 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
             "parameters": dg.MetadataValue.json(model.model["params"]),
             "importance": shown(importance),
             "most important features": picture("importance", plots.importance(model.metadata["importance"])),
+            "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, "float64") for name in model.features]),
             "features left out": dg.MetadataValue.json(model.metadata["features_left_out"]),
         }
     )

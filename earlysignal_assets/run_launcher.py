@@ -15,7 +15,7 @@ from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value
 
-PROCESS_TAG = "earlysignal/process"
+PROCESS_TAG = ".dagster/earlysignal_process"  # hidden in the UI by its prefix
 _ANSWER_SECONDS = 10
 _GONE = "its process has gone"
 

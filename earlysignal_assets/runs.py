@@ -15,6 +15,7 @@ from earlysignal_assets.postgres import server
 from earlysignal_assets.run_launcher import fail_lost_runs, process_tags
 from earlysignal_assets.workspace import Workspace
 from earlysignal_core.datasets.gather import FEATURES
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
@@ -103,6 +104,22 @@ def run_job(
         what = f"{job} {quarters[0]}" if len(quarters) == 1 else job
         outcome.failures[what] = _reason(result)
     return result.success
+
+
+def check_names(assets: Sequence[str]) -> None:
+    """Refuse names of assets that no job has.
+
+    Raises
+    ------
+    EarlySignalError
+        Lists the names that there are.
+    """
+    from earlysignal_assets.jobs import JOBS, assets_of
+
+    known = [name for job in JOBS for name in assets_of(job.name)]
+    unknown = sorted(set(assets) - set(known))
+    if unknown:
+        raise EarlySignalError(f"there is no asset {', '.join(unknown)}. Remedy: choose among {', '.join(known)}.")
 
 
 def walk_forward(
@@ -213,5 +230,11 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
         if event.is_step_failure:
             error = event.step_failure_data.error
             cause = error.cause if error and error.cause else error
-            return cause.message.strip() if cause else "a step failed"
+            return _without_class(cause.message.strip(), cause.cls_name) if cause else "a step failed"
     return "the run failed: see its page in the UI"
+
+
+def _without_class(message: str, class_name: str | None) -> str:
+    """Leave out the path of the error's class, which says nothing to the reader of a terminal."""
+    named, _, rest = message.partition(": ")
+    return rest if class_name and named.endswith(class_name) else message

@@ -11,10 +11,14 @@ from rich.table import Table
 
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.features.explain import Explanation
-from earlysignal_core.models.bundle import Bundle, NoModelYet
+from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
 from earlysignal_core.sources import SourceDescription
 
-_ROWS_SHOWN = 4
+_ROWS_SHOWN = 2
+_NOTE = (
+    "AUC with its 95 % interval; `base` is the Brier score of forecasting the base rate. `never` forecasts the base "
+    "rate known before each quarter, which moves: its pooled AUC is near .5, not at it."
+)
 _COLUMNS = {
     "n": ("n", "{:,.0f}"),
     "base rate": ("base_rate", "{:.3f}"),
@@ -51,9 +55,7 @@ def print_walk_forward(console: Console, summary: Mapping[str, Any]) -> None:
     for name, figures in summary["baselines"].items():
         table.add_row(f"[dim]{name}[/dim]", *_cells(figures))
     console.print(table)
-    console.print(
-        "AUC with its 95 % interval; `base` is the Brier score of forecasting the base rate.", highlight=False
-    )
+    console.print(_NOTE, highlight=False)
     for line in summary["assumptions"]:
         console.print(f"[yellow]Assumed[/yellow] {line}", highlight=False)
     if summary["inactive_features"]:
@@ -71,6 +73,7 @@ def print_model(console: Console, model: Bundle | NoModelYet) -> None:
     for name, value in model.metadata["test"].items():
         table.add_row(name, "–" if value is None else f"{value:,.4g}")
     console.print(table)
+    console.print(f"Bundle   {FOLDER}/{model.version} in the lake", highlight=False)
 
 
 def print_catalogue(console: Console, features: Mapping[str, Feature], source: SourceDescription) -> None:
@@ -91,7 +94,7 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(f"\n[bold]{feature.name}[/bold]  {state}  [dim]{feature.family}[/dim]", highlight=False)
     console.print(f"  {' '.join(feature.definition.split())}", highlight=False)
     for table, rows in explanation.rows.items():
-        newest = rows.groupby(rows.columns[0], sort=False).tail(_ROWS_SHOWN)
+        newest = rows.groupby(rows.columns[0], sort=False).tail(_ROWS_SHOWN).tail(2 * _ROWS_SHOWN)
         console.print(f"  [dim]{table}: {len(newest)} of {len(rows)} row(s), the newest[/dim]", highlight=False)
         console.print(newest.to_string(index=False, line_width=console.width), highlight=False, markup=False)
 

@@ -31,8 +31,8 @@ from earlysignal_core.models.training import train_quarter
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source, SourceDescription
-from earlysignal_core.tables import CACHES, TABLES, UNIVERSE
-from earlysignal_core.validation import checked
+from earlysignal_core.tables import CACHES, UNIVERSE
+from earlysignal_core.validation import no_rows
 
 SOURCE = "source.json"
 PREDICTIONS, POSITIONS, EVALUATIONS = "predictions", "positions", "evaluation"
@@ -205,7 +205,7 @@ def _evaluations(lake: Lake) -> dict[Quarter, dict[str, Any]]:
 def _prices(lake: Lake, source: SourceDescription, quarters: Sequence[Quarter]) -> pd.DataFrame:
     """Return bars with every split of the stretch worked in."""
     if "ohlcv" not in source.tables:
-        return checked("ohlcv", pd.DataFrame(columns=TABLES["ohlcv"].column_names))
+        return no_rows("ohlcv")
     bars = lake.read("ohlcv", quarters)
     if source.prices == "adjusted" or "corporate_actions" not in source.tables:
         return bars

@@ -49,6 +49,11 @@ def checked(name: str, frame: pd.DataFrame, partition: str | None = None) -> pd.
     return typed.sort_values(key, kind="stable", ignore_index=True)
 
 
+def no_rows(name: str) -> pd.DataFrame:
+    """Return an empty table with the columns and types of its contract."""
+    return checked(name, pd.DataFrame(columns=TABLES[name].column_names))
+
+
 def _typed(table: Table, frame: pd.DataFrame, partition: str | None) -> pd.DataFrame:
     columns: dict[str, pd.Series] = {}
     for name, column in table.schema.items():

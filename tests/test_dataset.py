@@ -132,7 +132,7 @@ def test_inactive_features_and_those_without_a_value_are_named():
     ("quarter", "reason"),
     [
         (FIRST, "no announcement before 2014-Q1"),
-        (FIRST + 9, "9 quarters with announcements before 2016-Q2, of the 10 that are needed"),
+        (FIRST + 9, "too little history: 9 of the 10 quarters with announcements that are needed"),
         (FIRST + 10, None),
     ],
 )

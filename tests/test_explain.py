@@ -86,7 +86,7 @@ def test_an_inactive_feature_says_why(filled: tuple[Lake, SourceDescription]) ->
 def test_what_is_no_announcement_is_refused_with_the_nearest(filled: tuple[Lake, SourceDescription]) -> None:
     with pytest.raises(EarlySignalError, match=r"choose one of 2018-04-24, 2018-07-24"):
         explain(*filled, "A", DAY + pd.Timedelta(days=1))
-    with pytest.raises(EarlySignalError, match=r"`Z` has no announcement near 2018-07-24"):
+    with pytest.raises(EarlySignalError, match=r"the source has no symbol `Z`. Remedy: choose one of its own, like "):
         explain(*filled, "Z", DAY)
     with pytest.raises(EarlySignalError, match=r"the source knows 2017-Q1 to 2018-Q3"):
         explain(*filled, "A", pd.Timestamp("2030-01-01"))

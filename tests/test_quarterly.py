@@ -109,7 +109,7 @@ def test_too_little_history_is_no_model_yet(lake: Lake, tmp_path: Path) -> None:
     lake = copied(lake, tmp_path)
     model = make_model_of(FIRST + 1, lake)
     assert isinstance(model, NoModelYet)
-    assert "1 quarters with announcements" in model.reason
+    assert "1 of the 4 quarters with announcements" in model.reason
     assert make_evaluation(FIRST + 1, lake, Settings()) == model
     assert left_out(lake) == {FIRST + 1: model.reason}
     assert make_report(lake, Settings()) is None

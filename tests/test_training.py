@@ -120,7 +120,9 @@ def test_other_parameters_are_other_inputs(made, model):
 
 def test_too_little_history_is_an_outcome_and_no_failure():
     outcome = train(dataset(FIRST + 2))
-    assert outcome == NoModelYet(FIRST + 2, "2 quarters with announcements before 2014-Q3, of the 10 that are needed")
+    assert outcome == NoModelYet(
+        FIRST + 2, "too little history: 2 of the 10 quarters with announcements that are needed"
+    )
 
 
 def calibrated(n=2000, seed=1):

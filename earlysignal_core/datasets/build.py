@@ -222,7 +222,7 @@ def _too_little(
     spanned = Quarter.parse(source.last) - announced[0] + 1
     needed = min(settings.warmup_quarters, spanned // 2)
     if len(announced) < needed:
-        return f"{len(announced)} quarters with announcements before {until}, of the {needed} that are needed"
+        return f"too little history: {len(announced)} of the {needed} quarters with announcements that are needed"
     large_beats = int(frame["label"].sum())
     if len(frame) < MIN_ROWS or large_beats < MIN_LARGE_BEATS:
         return (

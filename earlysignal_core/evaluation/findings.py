@@ -171,6 +171,8 @@ def _which_or_when(pooled: Evaluation) -> Finding | None:
     )
     if within.above(0.5):
         return Finding("good", "It also knows something of when.", grounds)
+    if within.below(0.5):
+        return Finding("bad", "It knows which companies beat, and is wrong about when.", grounds)
     return Finding("open", "It knows which companies beat, not when.", grounds)
 
 

@@ -115,7 +115,7 @@ def cumulative_excess(evaluation: Evaluation) -> bytes:
 
 def panel(evaluation: Evaluation) -> bytes:
     """Draw ROC, calibration and confusion side by side: the picture of one quarter."""
-    canvas, (left, middle, right) = _canvas(columns=3, width=10.5, height=3.4)
+    canvas, (left, middle, right) = _canvas(columns=3, width=9.0, height=3.0)
     _roc(left, evaluation)
     _calibration(middle, evaluation.model)
     _confusion(right, evaluation.model.confusion, "At the stored threshold")

@@ -226,14 +226,25 @@ def model_of_quarter(lake: Lake, quarter: Quarter) -> Bundle | NoModelYet:
     return load(lake, content["version"])
 
 
+def check_version(version: str) -> None:
+    """Refuse what is no version.
+
+    Raises
+    ------
+    BundleError
+        Says how to write one.
+    """
+    if version != AUTO and not _NAMED.fullmatch(version):
+        raise BundleError(f"`{version}` is no version. Remedy: write it like v1.2.0, or `auto`.")
+
+
 def _candidates(until: Cutoff, version: str) -> Iterator[str]:
     """Yield the versions that a bundle may take: by the calendar, so that a repeated backfill repeats them."""
+    check_version(version)
     if version == AUTO:
         yield from (f"{version_stem(until)}.{revision}" for revision in count())
-    elif _NAMED.fullmatch(version):
-        yield version
     else:
-        raise BundleError(f"`{version}` is no version. Remedy: write it like v1.2.0, or `auto`.")
+        yield version
 
 
 def _claim(version: str) -> str:

@@ -17,7 +17,7 @@ from earlysignal_core.settings import Settings, TapeSettings
 from earlysignal_core.sources.source import SourceDescription
 from earlysignal_core.tables import KNOWABLE, TABLES, UNIVERSE, own_date
 from earlysignal_core.trading_calendar import as_of
-from earlysignal_core.validation import checked
+from earlysignal_core.validation import checked, no_rows
 
 CONSENSUS_ASSUMED = "The final consensus is assumed to have been known seven days before the announcement."
 DATES_ASSUMED = "assume_dates_known: announcement dates are taken as known seven days ahead (no earnings_calendar)."
@@ -121,7 +121,7 @@ class TapeSource:
         if table == "earnings_estimates" and self._assumes_consensus:
             return checked(table, _assumed_estimates(self.read("earnings", quarter)), str(quarter))
         if table not in self._json.tables:
-            return checked(table, pd.DataFrame(columns=TABLES[table].column_names), str(quarter))
+            return no_rows(table)
         first = quarter == Quarter.parse(self.description.first)
         rows = self._rows(table, None if first else quarter.start, (quarter + 1).start)
         return checked(table, rows, str(quarter))
@@ -186,6 +186,8 @@ class TapeSource:
 
 def _read_description(folder: Path) -> _TapeJson:
     file = folder / DESCRIPTION
+    if not folder.is_dir():
+        raise SourceError(f"there is no folder {folder}. Remedy: name the folder of a tape, docs/tape-format.md.")
     if not file.is_file():
         raise SourceError(f"{folder} is no tape: it has no {DESCRIPTION}. Remedy: see docs/tape-format.md.")
     try:
