@@ -22,12 +22,18 @@ from earlysignal_core.trading_calendar import HORIZON_DAYS
 Digests = Mapping[str, Mapping[str, str]]
 
 
+# What these rooms do comes after a model is made, and cannot change it.
+_AFTER_THE_MODEL = frozenset({"evaluation", "ledger", "monitoring", "serving", "quarterly.py"})
+
+
 @cache
 def code_version() -> str:
-    """Return a hash of this package's own source files: another version of the code is another input."""
+    """Return a hash of the source files that a model's bytes can depend on: other code is another input."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] in _AFTER_THE_MODEL:
+            continue
         digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
