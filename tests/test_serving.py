@@ -185,7 +185,7 @@ def test_too_many_invalid_features_are_refused_and_the_others_are_answered(lake:
     assert all(answer.fallback == Fallback.NONE for i, answer in enumerate(answers) if i != 1)
     assert [alert.key for alert in ledger.raised] == ["serving:invalid"]
     assert ledger.raised[0].body.startswith("NOSUCH")
-    tolerant = service(lake, MemoryLedger(), limits=ServingSettings(invalid_features=0.6))
+    tolerant = service(lake, MemoryLedger(), limits=ServingSettings(invalid_features=0.7))
     assert tolerant.predict_batch(unknown)[1].fallback == Fallback.NONE
 
 
