@@ -34,10 +34,10 @@ def plain(home: Path, tape: Path | None) -> int:
     settings = Settings(home=home, tape=tape)
     source, lake = open_source(settings), Lake(str(home / "lake"))
     collect_universe(source, lake)
+    for cache in CACHES:
+        if cache != UNIVERSE:
+            collect(source, lake, cache, source.description.quarters)
     for quarter in source.description.quarters:
-        for cache in CACHES:
-            if cache != UNIVERSE:
-                collect(source, lake, cache, quarter)
         make_labels(quarter, lake)
     for quarter in source.description.event_quarters:
         make_feature_table(quarter, lake)

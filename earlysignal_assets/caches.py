@@ -52,10 +52,11 @@ def universe(lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source]) -> 
 def _collect(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source], *, cache: str
 ) -> None:
-    for key in context.partition_keys:
-        tables = collect(source, lake, cache, Quarter.parse(key))
-        rows = {f"rows of {table}" if table != cache else "rows": len(frame) for table, frame in tables.items()}
-        context.add_asset_metadata(numbers(rows), partition_key=key)
+    for quarter, collected in collect(
+        source, lake, cache, [Quarter.parse(key) for key in context.partition_keys]
+    ).items():
+        rows = {f"rows of {table}" if table != cache else "rows": count for table, count in collected.items()}
+        context.add_asset_metadata(numbers(rows), partition_key=quarter.key)
     if not set(CACHES[cache]) & set(source.description.tables):
         context.log.warning("the source has no table of this cache: the features that need it are inactive")
 

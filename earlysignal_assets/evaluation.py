@@ -10,11 +10,13 @@ from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, s
 from earlysignal_assets.models import models
 from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of, quarters_back
 from earlysignal_core.datasets.gather import FEATURES, LABELS
+from earlysignal_core.datasets.quality import Severity
 from earlysignal_core.evaluation import plots
 from earlysignal_core.evaluation.judge import Evaluation
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import NoModelYet
 from earlysignal_core.quarterly import PREDICTIONS, REPORT, make_evaluation, make_report
+from earlysignal_core.rules import Rule, evaluate
 from earlysignal_core.settings import Settings
 
 GROUP = "evaluation"
@@ -111,8 +113,19 @@ def evaluation(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) 
     )
 
 
+PLAUSIBLE = "auc_is_plausible"
+_LEAK_SIGNATURE = Rule(PLAUSIBLE, "auc_low", ">", 0.88, Severity.WARNING)
+
+
 @dg.asset(
     deps=[evaluation],
+    check_specs=[
+        dg.AssetCheckSpec(
+            PLAUSIBLE,
+            asset="walk_forward",
+            description="An AUC whose whole interval lies above .88 is a leak until proved otherwise.",
+        )
+    ],
     group_name=GROUP,
     kinds={"html"},
     owners=[OWNER],
@@ -126,7 +139,11 @@ def walk_forward(lake: dg.ResourceParam[Lake]) -> Materialized:
     """All quarters judged together, and apart those that no choice has seen; the full report is one HTML page."""
     judged = make_report(lake, Settings())
     if judged is None:
-        return dg.MaterializeResult(metadata={"not judged": "no quarter has a model that could be judged yet"})
+        return dg.MaterializeResult(
+            metadata={"not judged": "no quarter has a model that could be judged yet"},
+            check_results=[dg.AssetCheckResult(passed=True, check_name=PLAUSIBLE, description="nothing to judge yet")],
+        )
+    verdict = evaluate(_LEAK_SIGNATURE, {"auc_low": judged.pooled.model["auc"].low})
     return dg.MaterializeResult(
         metadata={
             "report": dg.MetadataValue.url(f"{Settings().report_url}/{REPORT.removeprefix('reports/')}"),
@@ -138,5 +155,13 @@ def walk_forward(lake: dg.ResourceParam[Lake]) -> Materialized:
             f"untouched, from {judged.untouched_from}": shown(figures_table(judged.untouched), 40),
             "curves": picture("ROC, calibration, confusion", plots.panel(judged.pooled)),
             "excess return": picture("compounded", plots.cumulative_excess(judged.pooled)),
-        }
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                passed=not verdict.effective,
+                check_name=PLAUSIBLE,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=verdict.reason,
+            )
+        ],
     )

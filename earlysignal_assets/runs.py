@@ -19,6 +19,7 @@ from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
+from earlysignal_core.tables import UNIVERSE
 
 Progress = Callable[[str, int, int], None]
 # Dagster's own log of each step would bury the progress; the run's page in the UI has all of it.
@@ -213,7 +214,8 @@ def train(
 
 def _to_collect(lake: Lake, source: SourceDescription, quarters: Sequence[Quarter]) -> list[Quarter]:
     """Return the stretch of caches to collect: those chosen, and what features and returns need and the lake lacks."""
-    needed = [q for q in source.quarters if q <= quarters[-1] + 1 and not lake.has("earnings", q)]
+    tables = [table for table in source.tables if table != UNIVERSE]
+    needed = [q for q in source.quarters if q <= quarters[-1] + 1 and not all(lake.has(t, q) for t in tables)]
     return Quarter.range(min([*needed, *quarters]), max([*needed, *quarters]))
 
 

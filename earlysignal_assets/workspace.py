@@ -32,9 +32,18 @@ class Workspace:
 
     @cached_property
     def name(self) -> str:
-        """The source's name with a digest of where it comes from, so that two tapes of one name do not mix."""
-        origin = str(self.settings.tape.resolve()) if self.settings.tape else self.settings.synthetic.model_dump_json()
-        return f"{self.source.description.name}-{hashlib.sha256(origin.encode()).hexdigest()[:6]}"
+        """The source's name with a digest of where it comes from and of the settings that decide its figures.
+
+        Neither two tapes of one name mix, nor figures under an assumption with those without.
+        """
+        chosen = self.settings
+        origin = str(chosen.tape.resolve()) if chosen.tape else chosen.synthetic.model_dump_json()
+        decides = [
+            origin,
+            self.source.description.settings.model_dump_json(),
+            *map(str, (chosen.window_months, chosen.warmup_quarters, chosen.embargo_days, chosen.cost_bps)),
+        ]
+        return f"{self.source.description.name}-{hashlib.sha256('|'.join(decides).encode()).hexdigest()[:6]}"
 
     @property
     def home(self) -> Path:

@@ -125,22 +125,27 @@ class Lake:
                 if self._fs.exists(unfinished):
                     self._fs.rm_file(unfinished)
         except OSError as error:
-            raise LakeError(
-                f"cannot write `{path}` to the lake {self.url}: {error.strerror or error}. What stood there still "
-                f"stands. Remedy: check free space and permissions, then materialise again."
-            ) from error
+            raise self._refused(path, error) from error
         return hashlib.sha256(content).hexdigest()
 
     def claim(self, path: str, content: bytes) -> bytes:
         """Create a file if there is none and return what stands there: of two claimants at once, one wins."""
         target = f"{self._root}/{path}"
         if not self.exists(path):
-            self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
             try:
+                self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
                 self._create(target, content)
             except FileExistsError:
                 self._fs.invalidate_cache()
+            except OSError as error:
+                raise self._refused(path, error) from error
         return self.read_bytes(path)
+
+    def _refused(self, path: str, error: OSError) -> LakeError:
+        return LakeError(
+            f"cannot write `{path}` to the lake {self.url}: {error.strerror or error}. What stood there still stands. "
+            f"Remedy: check free space and permissions, then materialise again."
+        )
 
     def _publish(self, unfinished: str, target: str) -> None:
         if self._is_local:
@@ -152,11 +157,11 @@ class Lake:
         if self._is_local:  # a hard link appears with its content, or fails where a file stands
             folder, name = target.rsplit("/", 1)
             unfinished = Path(folder) / f".{name}.{uuid.uuid4().hex}"
-            unfinished.write_bytes(content)
             try:
+                unfinished.write_bytes(content)
                 os.link(unfinished, target)
             finally:
-                unfinished.unlink()
+                unfinished.unlink(missing_ok=True)
         else:
             self._fs.pipe_file(target, content, mode="create")
 

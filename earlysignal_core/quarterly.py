@@ -52,17 +52,23 @@ def described(lake: Lake) -> SourceDescription:
     return SourceDescription.model_validate_json(lake.read_bytes(SOURCE))
 
 
-def collect(source: Source, lake: Lake, cache: str, quarter: Quarter) -> dict[str, pd.DataFrame]:
-    """Write a cache's tables for one quarter; a table that breaks its contract leaves the old partition standing."""
-    tables = {table: source.read(table, quarter) for table in CACHES[cache] if table in source.description.tables}
-    for table, rows in tables.items():
+def collect(source: Source, lake: Lake, cache: str, quarters: Sequence[Quarter]) -> dict[Quarter, dict[str, int]]:
+    """Write a cache's tables for some quarters and return their numbers of rows.
+
+    All are read and checked before the first is written, so that one that breaks its contract leaves every old
+    partition standing: half of a tape on new prices and half on old ones would be worse than either.
+    """
+    tables = [table for table in CACHES[cache] if table in source.description.tables]
+    checked = {(quarter, table): source.read(table, quarter) for quarter in quarters for table in tables}
+    for (quarter, table), rows in checked.items():
         lake.write(table, quarter, rows)
-    return tables
+    return {quarter: {table: len(checked[quarter, table]) for table in tables} for quarter in quarters}
 
 
 def make_labels(quarter: Quarter, lake: Lake) -> pd.DataFrame:
     """Write what became of the announcements of a quarter."""
-    labels = build_labels(lake.read("earnings", [quarter]))
+    earnings = lake.read("earnings", [quarter])  # the first quarter also holds the past before it, which is history
+    labels = build_labels(earnings[earnings["announced_on"] >= quarter.start])
     lake.write(LABELS, quarter, labels)
     return labels
 
@@ -198,8 +204,9 @@ def left_out(lake: Lake) -> dict[Quarter, str]:
 
 
 def _evaluations(lake: Lake) -> dict[Quarter, dict[str, Any]]:
-    paths = lake.files(EVALUATIONS)
-    return {Quarter.parse(Path(path).stem): json.loads(lake.read_bytes(path)) for path in paths}
+    """Return what was written of the quarters that the source has now."""
+    paths = {Quarter.parse(Path(path).stem): path for path in lake.files(EVALUATIONS)}
+    return {q: json.loads(lake.read_bytes(paths[q])) for q in described(lake).event_quarters if q in paths}
 
 
 def _prices(lake: Lake, source: SourceDescription, quarters: Sequence[Quarter]) -> pd.DataFrame:

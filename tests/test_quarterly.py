@@ -63,7 +63,7 @@ def collected(tape: Path, lake: Lake) -> Lake:
     for quarter in source.description.quarters:
         for cache in CACHES:
             if cache != UNIVERSE:
-                collect(source, lake, cache, quarter)
+                collect(source, lake, cache, [quarter])
         make_labels(quarter, lake)
     return lake
 
@@ -146,6 +146,16 @@ def test_a_refused_quarter_stays_out_of_every_later_dataset_which_says_so(lake: 
     kept = make_dataset(refused + 1, lake, Settings(), skip_validation=True)
     assert kept.frame["announced_on"].between(refused.start, refused.end).any()
     assert kept.lineage["quality_metrics"]["validation_skipped"] is True
+
+
+def test_announcements_before_the_first_quarter_are_history_and_no_examples(own_tape: Path, tmp_path: Path) -> None:
+    later = (own_tape / "tape.json").read_text().replace("2014-01-01", "2014-04-01").replace("2012-10-01", "2014-04-01")
+    (own_tape / "tape.json").write_text(later)
+    lake = featured(collected(own_tape, Lake(str(tmp_path / "lake"))))
+    table = lake.read("feature_table", [FIRST + 1])
+    assert table["announced_on"].min() >= (FIRST + 1).start
+    assert table["days_since_last_announcement"].notna().mean() > 0.9
+    assert not judge(FIRST + 1, lake, table).refusals
 
 
 def test_one_symbol_gives_features_and_no_model_yet(own_tape: Path, tmp_path: Path) -> None:

@@ -50,6 +50,17 @@ def write_tape(folder: Path, **changes: Any) -> Path:
     return folder
 
 
+def test_a_row_that_comes_late_does_not_change_what_was_known_when(tmp_path: Path) -> None:
+    write_tape(tmp_path)
+    before = TapeSource(tmp_path, Settings()).description.since
+    late = pd.Timestamp("2018-06-20 20:00", tz="UTC")
+    for table, day in (("ohlcv", "session"), ("earnings", "announced_on")):
+        rows = pd.read_parquet(tmp_path / f"{table}.parquet")
+        old = rows.iloc[[0]].assign(**{day: pd.Timestamp("1999-01-04"), KNOWABLE: late})
+        pd.concat([rows, old]).to_parquet(tmp_path / f"{table}.parquet")
+    assert TapeSource(tmp_path, Settings()).description.since == before
+
+
 def test_rows_come_by_the_quarter_of_their_own_date(tmp_path: Path) -> None:
     source = TapeSource(write_tape(tmp_path), Settings())
     assert [str(q) for q in source.description.quarters] == ["2018-Q1", "2018-Q2"]
@@ -95,6 +106,7 @@ def test_the_final_consensus_becomes_known_only_by_a_declared_assumption(tmp_pat
         ({"tables": ["universe"]}, "no table `earnings`"),
         ({"tables": ["universe", "earnings", "macro"]}, "lists `macro` but has neither"),
         ({"event_dates": None}, "event_dates"),
+        ({"event_dates": ["2018-04-30", "2018-01-30"]}, "event_dates: .*first day is after the last"),
         ({"colour": "red"}, "colour"),
         ({"settings": {"quality": {"completeness": 1}}}, "quality"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -74,6 +75,15 @@ def test_the_same_demo_again_changes_no_byte_and_makes_no_second_model(undisturb
     assert models == ["v2015.1.0", "v2015.2.0", "v2015.3.0", "v2015.4.0"]
     assert run(undisturbed, "backfill", "--from", "2015-Q3", "--to", "2015-Q4").returncode == 0
     assert digests(lake) == before
+
+
+def test_figures_under_an_assumption_do_not_mix_with_those_without(undisturbed: Path) -> None:
+    before = set(undisturbed.glob("*/lake"))
+    chosen = {"EARLYSIGNAL_LEAVE_OUT_MISMATCHED": "true"}
+    assert run(undisturbed, "backfill", "--select", "universe", **chosen).returncode == 0
+    (other,) = set(undisturbed.glob("*/lake")) - before
+    assert not (other / "evaluation").exists()
+    shutil.rmtree(other.parent)
 
 
 def test_a_backfill_of_late_quarters_brings_the_history_that_they_need(undisturbed: Path, tmp_path: Path) -> None:

@@ -214,9 +214,16 @@ def _temporal_figures(quarter: Quarter, table: pd.DataFrame, labels: pd.DataFram
 
 
 def _is_mature(feature: Feature, quarter: Quarter, since: Mapping[str, Quarter]) -> bool:
-    return all(
-        table in since and quarter - since[table] >= ceil(steps / STEPS_PER_QUARTER[TABLES[table].axis])
-        for table, steps in feature.needs.items()
+    def reaches_no_further(fact: str, table: str) -> bool:
+        steps = ceil(feature.needs.get(table, 0) / STEPS_PER_QUARTER[TABLES[table].axis])
+        return fact in since and quarter - since[fact] >= steps
+
+    # A series or a column may begin later than its table.
+    facts = [fact.split(":") for fact in feature.requires]
+    return all(reaches_no_further(table, table) for table in feature.needs) and all(
+        any(reaches_no_further(f"{table}:{name}", table) for name in names.split("|"))
+        for table, names in facts
+        if table in TABLES
     )
 
 

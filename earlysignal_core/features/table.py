@@ -41,7 +41,8 @@ def quarter_examples(lake: Lake, source: SourceDescription, quarter: Quarter) ->
     if "earnings_calendar" in source.tables:
         published = [q for q in Quarter.range(quarter - SCHEDULED_AHEAD, quarter) if q in source.quarters]
         calendar = lake.read("earnings_calendar", published)
-    return examples(lake.read("earnings", [quarter]), calendar, lake.read(UNIVERSE))
+    earnings = lake.read("earnings", [quarter])  # the first quarter also holds the past before it, which is history
+    return examples(earnings[earnings["announced_on"] >= quarter.start], calendar, lake.read(UNIVERSE))
 
 
 def scheduled_examples(lake: Lake, source: SourceDescription, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:

@@ -26,7 +26,8 @@ class SourceDescription(BaseModel):
     first_event, last_event : str
         The quarters of the first and last announcement: prices may begin before and end after them.
     since : mapping of str to str
-        The quarter of each table's oldest row; a feature whose look-back reaches further cannot exist yet.
+        The quarter in which each table, and each fact of `provides`, was first known; a feature whose look-back
+        reaches further cannot exist yet.
     prices : {"adjusted", "raw"}
         Whether later splits are already in the prices; raw ones are adjusted by us with the splits known at `as_of`.
     provides : tuple of str
@@ -64,7 +65,7 @@ class SourceDescription(BaseModel):
 
     @property
     def first_quarters(self) -> dict[str, Quarter]:
-        """The quarter of each table's oldest row."""
+        """The quarter in which each table and each fact was first known."""
         return {table: Quarter.parse(quarter) for table, quarter in self.since.items()}
 
     @property

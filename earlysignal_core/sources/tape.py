@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
-from pydantic import BaseModel, ConfigDict, NaiveDatetime, ValidationError
+from pydantic import BaseModel, ConfigDict, NaiveDatetime, ValidationError, field_validator
 
 from earlysignal_core.errors import SourceError
 from earlysignal_core.quarters import Quarter
@@ -37,6 +37,13 @@ class _TapeJson(BaseModel):
     assumptions: list[str] = []
     prices: Literal["adjusted", "raw"] = "adjusted"
     settings: TapeSettings = TapeSettings()
+
+    @field_validator("event_dates", "price_dates")
+    @classmethod
+    def _in_order(cls, dates: tuple[datetime, datetime]) -> tuple[datetime, datetime]:
+        if dates[0] > dates[1]:
+            raise ValueError("the first day is after the last")
+        return dates
 
 
 class TapeSource:
@@ -79,10 +86,11 @@ class TapeSource:
                 f"Remedy: choose another tape or --universe {self._json.universe}."
             )
 
-        if not self._dataset("earnings").count_rows():
-            raise SourceError(
-                f"the tape {folder} has no announcements: there is nothing to predict. Remedy: fill earnings.parquet."
-            )
+        for needed, what in (("earnings", "announcements"), (UNIVERSE, "companies")):
+            if not self._dataset(needed).count_rows():
+                raise SourceError(
+                    f"the tape {folder} has no {what}: there is nothing to predict. Remedy: fill {needed}.parquet."
+                )
 
     @cached_property
     def description(self) -> SourceDescription:
@@ -160,27 +168,35 @@ class TapeSource:
             raise SourceError(f"{found} is no readable Parquet: {error}. Remedy: write it again.") from error
 
     def _since(self) -> dict[str, str]:
-        oldest = {}
-        for name in self._json.tables:
-            column = TABLES[name].date
-            if name != UNIVERSE and column in self._dataset(name).schema.names:
-                first = pc.min(self._dataset(name).to_table(columns=[column])[column]).as_py()
-                if isinstance(first, datetime):
-                    oldest[name] = str(Quarter.of(first))
-        if self._assumes_consensus and "earnings" in oldest:
-            oldest["earnings_estimates"] = oldest["earnings"]
-        return oldest
+        """Tell since when each table and fact was known, by `available_at`: a row that came late changes no past."""
+        known = {name: self._known_since(name) for name in self._json.tables if name != UNIVERSE}
+        for fact in self._provides():
+            table, what = fact.split(":")
+            rows = pc.field("series") == what if table == "macro" else self._etf_volume()
+            known[fact] = self._known_since(table, rows)
+        if self._assumes_consensus:
+            known["earnings_estimates"] = known["earnings"]
+        return {fact: str(quarter) for fact, quarter in known.items() if quarter is not None}
+
+    def _known_since(self, table: str, rows: pc.Expression | None = None) -> Quarter | None:
+        dataset = self._dataset(table)
+        if KNOWABLE not in dataset.schema.names or not pa.types.is_timestamp(dataset.schema.field(KNOWABLE).type):
+            return None
+        first = pc.min(dataset.to_table(columns=[KNOWABLE], filter=rows)[KNOWABLE]).as_py()
+        return Quarter.of(first) if isinstance(first, datetime) else None
+
+    def _etf_volume(self) -> pc.Expression:
+        etfs = self.universe()["sector_etf"].dropna().unique().tolist()
+        of_etfs = pc.field("symbol").isin(pa.array(etfs, pa.string()))
+        return of_etfs & ~pc.field("volume").is_null(nan_is_null=True)
 
     def _provides(self) -> list[str]:
         facts = []
         if "macro" in self._json.tables:
             series = self._dataset("macro").to_table(columns=["series"])["series"]
             facts += [f"macro:{name}" for name in sorted(pc.unique(series).to_pylist())]
-        if "ohlcv" in self._json.tables:
-            etfs = self.universe()["sector_etf"].dropna().unique().tolist()
-            of_etfs = pc.field("symbol").isin(etfs) & ~pc.field("volume").is_null(nan_is_null=True)
-            if self._dataset("ohlcv").count_rows(filter=of_etfs):
-                facts.append("ohlcv:etf_volume")
+        if "ohlcv" in self._json.tables and self._dataset("ohlcv").count_rows(filter=self._etf_volume()):
+            facts.append("ohlcv:etf_volume")
         return facts
 
 
