@@ -39,7 +39,7 @@ def make_lake(folder: Path) -> Lake:
     for quarter in source.description.quarters:
         for cache in CACHES:
             if cache != UNIVERSE:
-                collect(source, lake, cache, quarter)
+                collect(source, lake, cache, [quarter])
         make_labels(quarter, lake)
     for quarter in described(lake).event_quarters:
         make_feature_table(quarter, lake)

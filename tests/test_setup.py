@@ -21,7 +21,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    command = ["make", "--no-print-directory", *arguments]  # these tests run under a make themselves
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_every_locked_package_has_its_hash() -> None:
