@@ -26,7 +26,7 @@ test: $(READY) ## the default test suite
 	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the tests that take longer than twenty seconds each
-	@$(BIN)/python -m pytest -m slow
+	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 lint: $(READY) ## style, types and the floors of the house
 	@$(BIN)/ruff check .
