@@ -8,6 +8,7 @@ from threading import Lock
 import pandas as pd
 
 from earlysignal_core.lake import Lake
+from earlysignal_core.ledger.alerts import Alert
 from earlysignal_core.models import bundle as bundles
 from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.quarterly import (
@@ -20,7 +21,7 @@ from earlysignal_core.quarterly import (
     make_model,
 )
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.serving.answers import Alert, Answer
+from earlysignal_core.serving.answers import Answer
 from earlysignal_core.settings import Settings, SyntheticSettings
 from earlysignal_core.sources.synthetic import generate_tape
 from earlysignal_core.sources.tape import TapeSource

@@ -17,11 +17,11 @@ from production import CHAMPION, LAST, PREVIOUS, MemoryLedger, copied, cut_lake,
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.table import active_features, scheduled_examples
 from earlysignal_core.lake import Lake
+from earlysignal_core.ledger.vocabulary import Confidence, Fallback, Severity
 from earlysignal_core.models import bundle as bundles
 from earlysignal_core.models.baselines import LAST as LAST_SURPRISE
 from earlysignal_core.quarterly import described
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.serving.answers import Confidence, Fallback, Severity
 from earlysignal_core.serving.last_surprise import frequency
 from earlysignal_core.serving.model_cache import ModelCache
 from earlysignal_core.serving.service import EarlySignalService

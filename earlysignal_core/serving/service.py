@@ -9,16 +9,9 @@ import pandas as pd
 
 from earlysignal_core.features.table import active_features, feature_table, scheduled_examples, view
 from earlysignal_core.lake import Lake
+from earlysignal_core.ledger.vocabulary import Confidence, Fallback, Severity
 from earlysignal_core.models.baselines import LAST, LAST_SURPRISE_OVER
-from earlysignal_core.serving.answers import (
-    AlertSink,
-    Answer,
-    Confidence,
-    DeploymentReader,
-    Fallback,
-    PredictionLog,
-    Severity,
-)
+from earlysignal_core.serving.answers import AlertSink, Answer, DeploymentReader, PredictionLog
 from earlysignal_core.serving.cases import Cases, UnknownEventError
 from earlysignal_core.serving.confidence import confidence
 from earlysignal_core.serving.freshness import StaleCacheError, refuse_stale
