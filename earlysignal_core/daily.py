@@ -138,7 +138,7 @@ def next_day(production: Production, now: pd.Timestamp) -> NextDay:
     if day > production.source.quarters[-1].end:
         return NextDay(None, f"the source ends on {production.source.quarters[-1].end:%Y-%m-%d}")
     request = retrain_requests.in_flight(production.ledger)
-    if request is not None and days.clock(production.ledger) is not None and retrain_policy.due(request) < day:
+    if request is not None and days.clock(production.ledger) is not None and retrain_policy.may_start(request, last):
         return NextDay(None, f"retrain request {request.id} ({request.cause}) comes before {day:%Y-%m-%d}")
     return NextDay(day, f"{day:%Y-%m-%d} is due")
 
@@ -352,8 +352,7 @@ def challenge(
 def _of_those_in_shadow(production: Production, at: pd.Timestamp) -> list[challengers.Judgement]:
     ledger, lake, source, settings = production.ledger, production.lake, production.source, production.settings
     standing = deployments.challengers(ledger)
-    judged = [challengers.judge(ledger, lake, source, settings, each.version, at) for each in standing]
-    return [judgement for judgement in judged if judgement is not None]
+    return [challengers.judge(ledger, lake, source, settings, each.version, at) for each in standing]
 
 
 def _refuse_out_of_order(day: pd.Timestamp, ledger: Ledger) -> None:

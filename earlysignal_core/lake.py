@@ -5,6 +5,7 @@ import io
 import os
 import uuid
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
 
 import fsspec
@@ -16,10 +17,11 @@ from earlysignal_core.errors import LakeError, MissingPartitionError
 from earlysignal_core.quarters import Quarter
 
 WHOLE = "all"
+Partition = Quarter | date
 
 
 class Lake:
-    """Where tables live: ``<url>/<table>/<quarter>.parquet``.
+    """Where tables live: ``<url>/<table>/<quarter>.parquet``, those of production ``<url>/<table>/<day>.parquet``.
 
     A file is written under a temporary name and renamed, so that a killed worker leaves the old file or the new one.
     The same rows give the same bytes.
@@ -34,7 +36,7 @@ class Lake:
         self.url = url
         self._fs, self._root = fsspec.core.url_to_fs(url)
 
-    def write(self, table: str, quarter: Quarter | None, frame: pd.DataFrame) -> str:
+    def write(self, table: str, quarter: Partition | None, frame: pd.DataFrame) -> str:
         """Replace one partition (or the whole table, where `quarter` is None).
 
         Returns
@@ -48,7 +50,7 @@ class Lake:
         return self.write_bytes(self._path(table, quarter), sink.getvalue())
 
     def read(
-        self, table: str, quarters: Iterable[Quarter] | None = None, columns: list[str] | None = None
+        self, table: str, quarters: Iterable[Partition] | None = None, columns: list[str] | None = None
     ) -> pd.DataFrame:
         """Return the rows of some quarters, oldest first, or the whole of an unpartitioned table.
 
@@ -67,7 +69,7 @@ class Lake:
             parts.append(frame)
         return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
-    def has(self, table: str, quarter: Quarter | None = None) -> bool:
+    def has(self, table: str, quarter: Partition | None = None) -> bool:
         """Say whether a partition is there."""
         return self.exists(self._path(table, quarter))
 
@@ -76,7 +78,7 @@ class Lake:
         names = [Path(path).stem for path in self.files(table)]
         return sorted(Quarter.parse(name) for name in names if name != WHOLE)
 
-    def digest(self, table: str, quarter: Quarter | None = None) -> str:
+    def digest(self, table: str, quarter: Partition | None = None) -> str:
         """Return the SHA-256 of a partition's file."""
         if not self.has(table, quarter):
             raise MissingPartitionError(table, str(quarter or WHOLE))
@@ -128,6 +130,11 @@ class Lake:
             raise self._refused(path, error) from error
         return hashlib.sha256(content).hexdigest()
 
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        if self.exists(path):
+            self._fs.rm_file(f"{self._root}/{path}")
+
     def claim(self, path: str, content: bytes) -> bytes:
         """Create a file if there is none and return what stands there: of two claimants at once, one wins."""
         target = f"{self._root}/{path}"
@@ -170,5 +177,5 @@ class Lake:
         return "file" in self._fs.protocol
 
     @staticmethod
-    def _path(table: str, quarter: Quarter | None) -> str:
+    def _path(table: str, quarter: Partition | None) -> str:
         return f"{table}/{quarter or WHOLE}.parquet"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.datasets.cutoff import moment_of
 from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.datasets.labels import first_of_each_event
@@ -15,8 +16,9 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, deployments, freezes, predictions
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
+from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.vocabulary import DecisionKind
-from earlysignal_core.models.bundle import load
+from earlysignal_core.models.bundle import Bundle, NoModelYet, load
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription
@@ -80,15 +82,20 @@ def walk_forward(
 
 def judge(
     ledger: Ledger, lake: Lake, source: SourceDescription, settings: Settings, version: str, at: pd.Timestamp
-) -> Judgement | None:
-    """Compare a challenger with the champion on the events that both have predicted; None without a champion.
+) -> Judgement:
+    """Compare a challenger with the champion on the events that both have predicted.
 
     The challenger's predictions are those of its recipe walked forward, and from its training on its own in shadow.
     The champion's are those that it has made in production.
+
+    Raises
+    ------
+    LedgerError
+        If there is no champion.
     """
     serving = deployments.champion(ledger)
     if serving is None:
-        return None
+        raise LedgerError(f"{version} cannot be judged: there is no champion. Remedy: promote one first.")
     since = moment_of(load(lake, serving.version).until)
     theirs = _one_an_event(predictions.read(ledger, since, at, versions=[serving.version]))
     forward = pd.read_parquet(io.BytesIO(lake.read_bytes(_path(version)))).drop(columns="label")
@@ -141,6 +148,41 @@ def enter(ledger: Ledger, version: str, reason: str, at: pd.Timestamp) -> bool:
             deployments.retire(joined, older.version, overtaken)
         deployments.shadow(joined, version, decisions.Decision(DecisionKind.SHADOW, at, reason, rule="new challenger"))
     return True
+
+
+def place(
+    ledger: Ledger,
+    lake: Lake,
+    source: SourceDescription,
+    settings: Settings,
+    model: Bundle | NoModelYet,
+    reason: str,
+    at: pd.Timestamp,
+) -> tuple[DecisionKind, str]:
+    """Give a new model its place: the first one serves, a later one enters the shadow and is judged at once.
+
+    Returns
+    -------
+    DecisionKind and str
+        What was decided, and why.
+    """
+    if isinstance(model, NoModelYet):
+        said = f"{reason}: no model yet, {model.reason}"
+        decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "enough history"))
+        return DecisionKind.REFUSAL, said
+    version = str(model.version)
+    if deployments.champion(ledger) is None:
+        said = f"{reason}: there is no model to compare it with"
+        figures = {"rows": float(model.metadata["rows"])}
+        first = decisions.Decision(DecisionKind.PROMOTION, at, said, "first model", figures, "deploy", "deploy")
+        deployments.promote(ledger, version, first, over=None)
+        return DecisionKind.PROMOTION, said
+    if not enter(ledger, version, reason, at):
+        said = f"{reason}: the same inputs gave {version}, which is deployed already"
+        decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "new model", subject=version))
+        return DecisionKind.REFUSAL, said
+    judgement = judge(ledger, lake, source, settings, version, at)
+    return carry_out(ledger, judgement, at), judgement.decision.reason
 
 
 def tried_since_promotion(ledger: Ledger) -> int:
@@ -198,7 +240,8 @@ def _with_outcomes(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at
     came = known[["event", "announced_on", "label"]].rename(columns={"announced_on": "came_on"})
     joined = rows.merge(came, on="event", how="left")
     joined["announced_on"] = joined.pop("came_on").fillna(joined["announced_on"])
-    return joined
+    earnings = lake.read("earnings", near)
+    return joined.assign(company=joined["symbol"].replace(share_classes(earnings[earnings[KNOWABLE] <= at])))
 
 
 def _positions(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:

@@ -43,6 +43,8 @@ class EarlySignalService:
     timer : callable
         Seconds that only grow; for latencies.
     settings : ServingSettings
+    models : ModelCache, optional
+        The models that are loaded already.
     """
 
     def __init__(
@@ -56,12 +58,13 @@ class EarlySignalService:
         clock: Callable[[], pd.Timestamp],
         timer: Callable[[], float] = perf_counter,
         settings: ServingSettings | None = None,
+        models: ModelCache | None = None,
     ) -> None:
         self._lake, self._source = lake, source
         self._deployments, self._requests, self._alerts = deployments, log, alerts
         self._clock, self._timer = clock, timer
         self._settings = settings or ServingSettings()
-        self._models = ModelCache(lake)
+        self._models = models or ModelCache(lake)
         self._features = active_features(source)
 
     def predict(self, symbol: str, announced_on: pd.Timestamp, as_of: pd.Timestamp) -> Answer:
