@@ -12,10 +12,12 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from earlysignal_assets import tables_shown
+from earlysignal_assets.cli_production import production
+from earlysignal_assets.terminal import Tape, console
 from earlysignal_assets.workspace import Workspace, choose_source
 from earlysignal_core.errors import EarlySignalError, SourceError
 from earlysignal_core.quarters import Quarter
@@ -26,10 +28,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-# A pipe has no width of its own: wide enough for every table.
-console = Console(width=None if sys.stdout.isatty() else 110)
-_SOURCE_HELP = "A tape's folder. Without it: EARLYSIGNAL_TAPE, else the bundled synthetic source."
-Tape = Annotated[Path | None, typer.Option(help=_SOURCE_HELP, show_default=False)]
 From = Annotated[str | None, typer.Option("--from", help="First quarter, like 2016-Q1. Default: the source's first.")]
 To = Annotated[str | None, typer.Option(help="Last quarter. Default: the source's last.")]
 
@@ -42,7 +40,7 @@ def main() -> None:
     try:
         app()
     except EarlySignalError as error:
-        console.print(f"[red]Error[/red] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[red]Error[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -167,6 +165,9 @@ def audit(
         json_file.write_text(to_json(findings))
         console.print(f"{len(findings):,} findings written to {json_file}")
     tables_shown.print_findings(console, findings)
+
+
+app.add_typer(production)
 
 
 def _workspace(tape: Path | None, *, universe: str | None = None) -> Workspace:

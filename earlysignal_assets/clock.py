@@ -1,0 +1,62 @@
+"""What time it is: the only place that reads the wall clock, and only where the ledger has no clock of its own."""
+
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.days import ClockError, clock
+from earlysignal_core.sources import SourceDescription
+
+
+def domain_now(ledger: Ledger) -> pd.Timestamp:
+    """Return the domain's moment (UTC): what the ledger's clock shows, else the wall clock."""
+    shown = clock(ledger)
+    return pd.Timestamp.now("UTC").as_unit("ns") if shown is None else shown
+
+
+def decision_time(ledger: Ledger, source: SourceDescription) -> pd.Timestamp:
+    """Return the domain's moment, for a decision that is to be recorded at it.
+
+    Raises
+    ------
+    ClockError
+        If it is no moment of the source. On a tape whose clock has never been set, a decision of today would stand
+        years after every day that is still to be lived, and could not be followed by another.
+    """
+    return expect_within(source, domain_now(ledger))
+
+
+def parse_moment(text: str) -> pd.Timestamp:
+    """Read a moment: a day stands for its beginning (00:00 UTC), and a time without a zone is in UTC.
+
+    Raises
+    ------
+    ClockError
+        If it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return pd.Timestamp(moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        raise ClockError(f"`{text}` is no moment. Remedy: write it like 2016-03-01 or 2016-03-01T04:00.") from None
+
+
+def expect_within(source: SourceDescription, moment: pd.Timestamp) -> pd.Timestamp:
+    """Return a moment of the source's time: from its first quarter to the end of the one after its last.
+
+    In that one the last outcomes are collected. A clock never goes back, so a slip of the pen must not move it away.
+
+    Raises
+    ------
+    ClockError
+        If it is none.
+    """
+    first, end = source.quarters[0].start, (source.quarters[-1] + 2).start
+    if not first <= moment.tz_localize(None) < end:
+        raise ClockError(
+            f"{moment:%Y-%m-%d %H:%M} UTC is no moment of the source `{source.name}`, which holds {source.first} to "
+            f"{source.last}. Remedy: set the clock (`earlysignal clock MOMENT`) from {first:%Y-%m-%d} on and before "
+            f"{end:%Y-%m-%d}."
+        )
+    return moment
