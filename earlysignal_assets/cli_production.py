@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from earlysignal_assets import tables_shown
-from earlysignal_assets.clock import decision_time, domain_now, expect_within, parse_moment
+from earlysignal_assets.clock import decision_time, domain_now, expect_within, parse_day, parse_moment
 from earlysignal_assets.instance import ledger_of
-from earlysignal_assets.terminal import Tape, console
+from earlysignal_assets.terminal import Tape, console, progress, report_failures
 from earlysignal_assets.workspace import Workspace, choose_source
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
@@ -41,6 +41,29 @@ def clock(
         if moment is not None:
             operations.move_clock(ledger, expect_within(workspace.source.description, parse_moment(moment)))
         tables_shown.print_clock(console, operations.status(ledger, domain_now(ledger)))
+
+
+@production.command()
+def days(
+    to: Annotated[str, typer.Option(help="The last day to live, like 2016-03-31.")],
+    first: Annotated[
+        str | None, typer.Option("--from", help="The first day of all; only where production has not begun.")
+    ] = None,
+    tape: Tape = None,
+) -> None:
+    """Live the days of production up to one in this process, with the retrains that they ask for.
+
+    Moves the clock, and does what the sensors of `earlysignal up` do, without their waits.
+    """
+    choose_source(tape)
+    from earlysignal_assets.live_days import live_days  # the definitions open the source that is chosen by now
+
+    workspace = Workspace(Settings())
+    with progress() as told:
+        outcome = live_days(workspace, parse_day(to), told, first=None if first is None else parse_day(first))
+    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.seconds.items())
+    _say(f"Done: {spent or 'every day up to it was finished already'}")
+    report_failures(outcome)
 
 
 @production.command()

@@ -42,6 +42,20 @@ def parse_moment(text: str) -> pd.Timestamp:
         raise ClockError(f"`{text}` is no moment. Remedy: write it like 2016-03-01 or 2016-03-01T04:00.") from None
 
 
+def parse_day(text: str) -> pd.Timestamp:
+    """Read a day, like 2016-03-01.
+
+    Raises
+    ------
+    ClockError
+        If it is none.
+    """
+    moment = parse_moment(text)
+    if moment != moment.normalize():
+        raise ClockError(f"`{text}` is no day. Remedy: write it like 2016-03-01.")
+    return moment.tz_localize(None)
+
+
 def expect_within(source: SourceDescription, moment: pd.Timestamp) -> pd.Timestamp:
     """Return a moment of the source's time: from its first quarter to the end of the one after its last.
 

@@ -46,22 +46,19 @@ def results(asset: str, record: DayRecord, checks: Mapping[str, str]) -> list[dg
     for name in checks:
         of_check = lines[kinds == name]
         acting = of_check[of_check["effective"].astype(bool)]
+        serious = bool(acting["action"].isin(_SERIOUS).any())
         said = (acting if len(acting) else of_check).head(3)["reason"]
         found.append(
             dg.AssetCheckResult(
                 check_name=name,
                 asset_key=asset,
                 passed=acting.empty,
-                severity=_severity(acting["action"].isin(_SERIOUS).any()),
+                severity=dg.AssetCheckSeverity.ERROR if serious else dg.AssetCheckSeverity.WARN,
                 description="; ".join(said) or "nothing to judge",
                 metadata={
-                    **numbers({str(row.figure): float(row.value) for row in of_check.head(1).itertuples()}),
+                    **numbers(of_check.head(1).set_index("figure")["value"].astype("float64").to_dict()),
                     "rules": shown(of_check, 60),
                 },
             )
         )
     return found
-
-
-def _severity(serious: bool) -> dg.AssetCheckSeverity:  # noqa: FBT001 - one flag, named
-    return dg.AssetCheckSeverity.ERROR if serious else dg.AssetCheckSeverity.WARN

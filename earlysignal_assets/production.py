@@ -155,8 +155,17 @@ def outcomes(
     An announcement that did not come and one that was restated are kept apart from class 0. Makes up for missed days.
     """
     found = daily.collect_results(day_of(context), production_of(lake, ledger))
+    counts = pd.DataFrame(
+        [(str(horizon), str(status), n) for (horizon, status), n in sorted(found.counts.items())],
+        columns=["horizon", "status", "new revisions"],
+    )
     return dg.MaterializeResult(
-        metadata={**numbers(found.figures), "recorded": shown(found.table)},
+        metadata={
+            **numbers({"new revisions": len(found.recorded), "overdue": found.overdue}),
+            **numbers({f"waiting for {horizon}": n for horizon, n in found.waiting.items()}),
+            "oldest that waits": str(found.oldest_waiting) if found.oldest_waiting is not None else "–",
+            "recorded": shown(counts),
+        },
         check_results=[
             dg.AssetCheckResult(
                 passed=found.overdue == 0,

@@ -1,5 +1,7 @@
 """Runs of production and what caused them: the tags that tell, and the retrain requests that they stand for."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 import pandas as pd
 
@@ -67,27 +69,29 @@ def begin(
         return retrain_requests.start(joined, request.id, request.next_attempt, context.run_id, at)
 
 
-def note_failure(ledger: Ledger, run: dg.DagsterRun, message: str, now: pd.Timestamp) -> None:
-    """Tell somebody that a run has failed; the request of a retrain is due again, or was tried for the last time."""
-    attempt = run.tags.get(ATTEMPT, "1")
-    if REQUEST in run.tags:
-        retrain_requests.fail(
-            ledger, int(run.tags[REQUEST]), int(attempt), message, now, attempts_allowed=ATTEMPTS_ALLOWED
-        )
-    else:
-        standing = retrain_requests.in_flight(ledger)
-        if standing is not None and standing.run_id == run.run_id:  # materialised by hand: nobody tries it again
-            retrain_requests.fail(ledger, standing.id, standing.attempts, message, now, attempts_allowed=1)
-    what = f"{run.job_name} {run.tags.get('dagster/partition', '')}".strip()
-    raise_alert(
-        ledger,
-        Alert(
-            key=f"run_failed:{what}:{attempt}",
-            day=now.tz_localize(None).normalize(),
-            at=now,
-            severity=Severity.CRITICAL,
-            title=f"Run failed: {what}",
-            body=f"Attempt {attempt}, run {run.run_id}. {message}",
-            rule="run failed",
-        ),
-    )
+def note_failure(
+    ledger: Ledger, what: str, tags: Mapping[str, str], run_id: str, message: str, now: pd.Timestamp
+) -> None:
+    """Tell somebody that a run has failed; the request of a retrain is due again, or was tried for the last time.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    what : str
+        The run's job and partition.
+    tags : mapping of str to str
+        The run's.
+    run_id, message : str
+    now : Timestamp
+        The domain's moment (UTC).
+    """
+    attempt = int(tags.get(ATTEMPT, "1"))
+    standing = retrain_requests.in_flight(ledger)
+    if REQUEST in tags:
+        allowed = ATTEMPTS_ALLOWED
+        retrain_requests.fail(ledger, int(tags[REQUEST]), attempt, message, now, attempts_allowed=allowed)
+    elif standing is not None and standing.run_id == run_id:  # materialised by hand: nobody tries it again
+        retrain_requests.fail(ledger, standing.id, standing.attempts, message, now, attempts_allowed=1)
+    day, body = now.tz_localize(None).normalize(), f"Attempt {attempt}, run {run_id}. {message}"
+    key, title = f"run_failed:{what}:{attempt}", f"Run failed: {what}"
+    raise_alert(ledger, Alert(key, day, now, Severity.CRITICAL, title, body, "run failed"))

@@ -18,6 +18,8 @@ from earlysignal_core.monitoring.alerts import deliver
 from earlysignal_core.settings import Settings
 
 _LONGEST_PAUSE_MINUTES = 60
+# Plain `dagster dev` has no ledger: what asks it waits to be switched on.
+_ON = dg.DefaultSensorStatus.RUNNING if Settings().ledger_url else dg.DefaultSensorStatus.STOPPED
 
 report_sensor = dg.AutomationConditionSensorDefinition(
     "report_sensor",
@@ -27,7 +29,7 @@ report_sensor = dg.AutomationConditionSensorDefinition(
 )
 
 
-@dg.sensor(job=job_named(DAY_JOB), minimum_interval_seconds=5, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(job=job_named(DAY_JOB), minimum_interval_seconds=5, default_status=_ON)
 def day_sensor(
     context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> dg.SensorResult | dg.SkipReason:
@@ -55,7 +57,7 @@ def day_sensor(
     return dg.SensorResult(run_requests=[request])
 
 
-@dg.sensor(job=job_named(RETRAIN_JOB), minimum_interval_seconds=5, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(job=job_named(RETRAIN_JOB), minimum_interval_seconds=5, default_status=_ON)
 def retrain_sensor(
     context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger]
 ) -> dg.SensorResult | dg.SkipReason:
@@ -77,13 +79,16 @@ def retrain_sensor(
     )
 
 
-@dg.run_failure_sensor(default_status=dg.DefaultSensorStatus.RUNNING, minimum_interval_seconds=10)
+@dg.run_failure_sensor(default_status=_ON, minimum_interval_seconds=10)
 def failure_sensor(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Ledger]) -> None:
     """Raises an alert for every run that has failed; the request of a failed retrain is due again, up to three times."""
-    note_failure(ledger, context.dagster_run, context.failure_event.message or "no message", domain_now(ledger))
+    run = context.dagster_run
+    what = f"{run.job_name} {run.tags.get('dagster/partition', '')}".strip()
+    message = context.failure_event.message or "no message"
+    note_failure(ledger, what, run.tags, run.run_id, message, domain_now(ledger))
 
 
-@dg.sensor(minimum_interval_seconds=10, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(minimum_interval_seconds=10, default_status=_ON)
 def alert_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SkipReason:
     """Sends the alerts that the ledger holds to the addresses of EARLYSIGNAL_ALERT_URLS; what fails is tried again."""
     made = deliver(ledger, Settings().alert_urls, domain_now(ledger))

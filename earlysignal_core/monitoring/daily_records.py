@@ -73,9 +73,9 @@ def quality_record(
     arrivals = served.arrivals(lake, source, at)
     found = live_quality(rows, bundle.normalizer, catalogue(), arrivals, at, strict=strict)
     figures = {"rows": float(len(rows)), "features_shifted": float(found.features["shifted"].sum())}
-    for cache in found.caches.itertuples():
-        figures |= {f"age_days_{cache.cache}": float(cache.age_days)}
-        figures |= {f"volume_share_{cache.cache}": float(cache.volume_share)}
+    for name in ("age_days", "volume_share"):
+        values = found.caches[name].astype("float64")
+        figures |= {f"{name}_{cache}": value for cache, value in zip(found.caches["cache"], values, strict=True)}
     tables = {"features": found.features, "caches": found.caches}
     return DayRecord(QUALITY, at.tz_localize(None).normalize(), figures, verdict_rows(found.verdicts), tables)
 

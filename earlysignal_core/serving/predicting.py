@@ -108,7 +108,8 @@ def rank_and_explain(
     for version, answered in rows[rows["model_sha256"].notna()].groupby("model_version"):
         why = reasons(models.get(str(version)).bundle, answered)
         words = why["feature"] + " = " + why["value"].map("{:.3g}".format) + why["contribution"].map(" ({:+.2f})".format)
-        told |= words.groupby(why["event"]).agg(", ".join).to_dict()
+        by_event = words.groupby(why["event"].astype("str")).agg(", ".join)
+        told |= dict(zip(by_event.index.astype(str), by_event, strict=True))
     columns = ["event", "symbol", "announced_on", "as_of", "model_version", "probability", "threshold"]
     chosen = chosen[[*columns, "predicted_class", "confidence_level", "rank", "limit", "selected"]]
     return chosen.assign(reasons=chosen["event"].map(told).fillna("").astype("str"))
