@@ -56,7 +56,7 @@ def results(asset: str, record: DayRecord, checks: Mapping[str, str]) -> list[dg
                 severity=dg.AssetCheckSeverity.ERROR if serious else dg.AssetCheckSeverity.WARN,
                 description="; ".join(said) or "nothing to judge",
                 metadata={
-                    **numbers(of_check.head(1).set_index("figure")["value"].astype("float64").to_dict()),
+                    **numbers(dict(zip(of_check["figure"].head(1), of_check["value"].astype("float64"), strict=False))),
                     "rules": shown(of_check, 60),
                 },
             )

@@ -9,6 +9,7 @@ from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.datasets.cutoff import moment_of
 from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.datasets.labels import first_of_each_event
+from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.comparison import Comparison, Decision, Deploy, compare, decide
 from earlysignal_core.evaluation.forward import Recipe, walk_monthly
 from earlysignal_core.evaluation.outcomes import outcome_returns
@@ -245,9 +246,8 @@ def _with_outcomes(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at
 
 
 def _positions(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
-    prices = known_prices(lake, source, _near(source, rows, "ohlcv", lake), at)
-    events = rows.assign(session=rows["session"] if "session" in rows else None)
-    return outcome_returns(events.reset_index(drop=True), prices, source.benchmark).positions
+    prices = Prices.load(lake, source, _near(source, rows, "ohlcv", lake)).known(at).on_one_basis()
+    return outcome_returns(rows.reset_index(drop=True), prices, source.benchmark).positions
 
 
 def _near(source: SourceDescription, rows: pd.DataFrame, table: str, lake: Lake) -> list[Quarter]:
