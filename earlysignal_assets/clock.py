@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from earlysignal_core.ledger.connection import Ledger
-from earlysignal_core.ledger.days import ClockError, clock
+from earlysignal_core.ledger.days import ClockError, clock, last_finished
 from earlysignal_core.sources import SourceDescription
 
 
@@ -18,13 +18,19 @@ def domain_now(ledger: Ledger) -> pd.Timestamp:
 def decision_time(ledger: Ledger, source: SourceDescription) -> pd.Timestamp:
     """Return the domain's moment, for a decision that is to be recorded at it.
 
+    Where the ledger's clock has been moved beyond the days that are lived, that is the end of the last of them: the
+    decision stands between what was and what is still to come.
+
     Raises
     ------
     ClockError
         If it is no moment of the source. On a tape whose clock has never been set, a decision of today would stand
         years after every day that is still to be lived, and could not be followed by another.
     """
-    return expect_within(source, domain_now(ledger))
+    now, last = expect_within(source, domain_now(ledger)), last_finished(ledger)
+    if last is None or clock(ledger) is None:
+        return now
+    return min(now, last.tz_localize("UTC") + pd.Timedelta(days=1))
 
 
 def parse_moment(text: str) -> pd.Timestamp:

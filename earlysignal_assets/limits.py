@@ -40,11 +40,9 @@ def specs(asset: str, checks: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
 
 def results(asset: str, record: DayRecord, checks: Mapping[str, str]) -> list[dg.AssetCheckResult]:
     """Return what a day's record says, check by check."""
-    lines = record.verdicts
-    kinds = lines["rule"].str.partition(":")[0] if len(lines) else lines["rule"]
     found = []
     for name in checks:
-        of_check = lines[kinds == name]
+        of_check = record.of_kind(name)
         acting = of_check[of_check["effective"].astype(bool)]
         serious = bool(acting["action"].isin(_SERIOUS).any())
         said = (acting if len(acting) else of_check).head(3)["reason"]

@@ -62,11 +62,13 @@ def live_days(
 
 def _upcoming(ledger: Ledger, first: pd.Timestamp | None) -> pd.Timestamp:
     last = days.last_finished(ledger)
-    if first is None and last is None:
-        raise ClockError("production has not begun. Remedy: name its first day, like `--from 2016-01-04`.")
-    if last is not None and first is not None:
+    if last is None:
+        if first is None:
+            raise ClockError("production has not begun. Remedy: name its first day, like `--from 2016-01-04`.")
+        return first
+    if first is not None:
         raise ClockError(f"production has begun: {last:%Y-%m-%d} is finished. Remedy: leave out `--from`.")
-    return first if first is not None else last + _ONE_DAY
+    return last + _ONE_DAY
 
 
 def _move_clock(ledger: Ledger, to: pd.Timestamp) -> None:

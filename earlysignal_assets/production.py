@@ -39,7 +39,7 @@ def refreshed_data(
     ledger: dg.ResourceParam[Ledger],
     source: dg.ResourceParam[Source],
 ) -> Materialized:
-    """01:00. The running quarter's caches, labels and features, collected anew; missing earlier quarters too.
+    """01:00. The running quarters' caches, labels and features, collected anew; missing earlier quarters too.
 
     The caches' own pages show what was written here.
     """
@@ -51,8 +51,7 @@ def refreshed_data(
     return dg.MaterializeResult(
         metadata={
             **numbers({"quarters": len(every), "partitions": sum(map(len, written.values()))}),
-            "from": str(every[0]) if every else "–",
-            "to": str(every[-1]) if every else "–",
+            "collected": f"{every[0]} to {every[-1]}" if every else "nothing: the lake has all that the source holds",
         }
     )
 

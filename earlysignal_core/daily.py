@@ -144,27 +144,30 @@ def next_day(production: Production, now: pd.Timestamp) -> NextDay:
 
 
 def refresh(day: pd.Timestamp, production: Production, source: Source) -> dict[str, list[Quarter]]:
-    """Collect what the source has now: the running quarters, and earlier ones that the lake lacks; then the features.
+    """Collect the quarters that the lake lacks and, of a source that grows, those that run; then label and describe them.
 
     Returns
     -------
     dict of str to list of Quarter
         What was written, by asset.
     """
-    lake = production.lake
+    lake, near = production.lake, _running(day)
+    described = source.description
+    running = set(near) if described.grows else set()
+
+    def wanted(quarters: list[Quarter], *tables: str) -> list[Quarter]:
+        held = [set(lake.quarters(table)) for table in tables]
+        return [q for q in quarters if q <= near[-1] and (q in running or not all(q in each for each in held))]
+
     collect_universe(source, lake)
-    every, near = source.description.quarters, _running(day)
-    last = near[-1]
-    held = {t: set(lake.quarters(t)) for t in source.description.tables if t != UNIVERSE}
-    wanted = [q for q in every if q <= last and (q in near or not all(q in has for has in held.values()))]
-    written = {cache: list(collect(source, lake, cache, wanted)) for cache in CACHES if cache != UNIVERSE}
-    announced = [q for q in source.description.event_quarters if q <= last]
-    made = {table: set(lake.quarters(table)) for table in (LABELS, FEATURES)}
-    for quarter in written.setdefault(LABELS, [q for q in announced if q in wanted or q not in made[LABELS]]):
-        make_labels(quarter, lake)
-    for quarter in written.setdefault(FEATURES, [q for q in announced if q in wanted or q not in made[FEATURES]]):
-        make_feature_table(quarter, lake)
-    return written
+    tables = [table for table in described.tables if table != UNIVERSE]
+    collected = wanted(described.quarters, *tables)
+    written = {cache: list(collect(source, lake, cache, collected)) for cache in CACHES if cache != UNIVERSE}
+    for table, make in ((LABELS, make_labels), (FEATURES, make_feature_table)):
+        written[table] = wanted(described.event_quarters, table)
+        for quarter in written[table]:
+            make(quarter, lake)
+    return {asset: quarters for asset, quarters in written.items() if quarters}
 
 
 @dataclass(frozen=True)
@@ -311,8 +314,9 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
         judgements = _of_those_in_shadow(production, at) if calendar["first_session_of_week"] else []
         with ledger.transaction() as joined:
             for judgement in judgements:
-                kind = challengers.carry_out(joined, judgement, at)
-                announcements.of_challenger(joined, judgement.version, kind, judgement.decision.reason, at)
+                judged_at = deployments.not_before_the_champion(joined, at)
+                kind = challengers.carry_out(joined, judgement, judged_at)
+                announcements.of_challenger(joined, judgement.version, kind, judgement.decision.reason, judged_at)
             asked = retrain_policy.ask(joined, day, found, figures, production.source.universe, at)
             announcements.of_decision(joined, found, asked, at)
             for record in records:
@@ -340,7 +344,8 @@ def challenge(
     day: pd.Timestamp, production: Production, request: RetrainRequest, model: Bundle | NoModelYet
 ) -> DecisionKind:
     """Hold the challenger against the champion, do what the rules say, and close the request: all of it, or nothing."""
-    ledger, at = production.ledger, Hour.CHALLENGE.of(day)
+    ledger = production.ledger
+    at = max(deployments.not_before_the_champion(ledger, Hour.CHALLENGE.of(day)), request.requested_at)
     reason = f"{request.cause} (retrain request {request.id})"
     with ledger.transaction() as joined:
         kind, said = challengers.place(joined, production.lake, production.source, production.settings, model, reason, at)

@@ -7,7 +7,7 @@ from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import DecisionKind, Severity, Urgency
 from earlysignal_core.monitoring.action import Action
-from earlysignal_core.monitoring.day_record import DayRecord
+from earlysignal_core.monitoring.day_record import DayRecord, kinds
 from earlysignal_core.monitoring.retrain_policy import Cause, RetrainDecision
 
 _LISTED = 5
@@ -42,7 +42,7 @@ def of_challenger(ledger: Ledger, version: str, kind: DecisionKind, reason: str,
 def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:
     """Tell which limits a day has broken, once for each kind; what asks for a retrain is told by the decision too."""
     fired = record.fired
-    for kind, lines in fired.groupby(fired["rule"].str.partition(":")[0], sort=False):
+    for kind, lines in fired.groupby(kinds(fired), sort=False):
         blocks = (lines["action"] == Action.BLOCK).any() or (lines["action"] == Action.EMERGENCY).any()
         said = [f"{row.rule}: {row.reason}" for row in lines.head(_LISTED).itertuples()]
         if len(lines) > _LISTED:

@@ -42,6 +42,10 @@ class DayRecord:
         """The rules that act."""
         return self.verdicts[self.verdicts["effective"].astype(bool)]
 
+    def of_kind(self, kind: str) -> pd.DataFrame:
+        """The verdicts of one kind of rule: those of a rule for each feature, or each cache, are named like the kind."""
+        return self.verdicts[kinds(self.verdicts) == kind]
+
     def save(self, lake: Lake) -> None:
         """Write it, its tables first: a record with figures is whole."""
         for name, table in self.tables.items():
@@ -78,6 +82,12 @@ def verdict_rows(verdicts: Sequence[Verdict]) -> pd.DataFrame:
         for v in verdicts
     ]
     return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def kinds(verdicts: pd.DataFrame) -> pd.Series:
+    """Return the kind of each rule: ``stale`` of ``stale:ohlcv``."""
+    names: pd.Series = verdicts["rule"].astype("str").str.replace(r":.*", "", regex=True)
+    return names
 
 
 def merged(records: Sequence[DayRecord]) -> Mapping[str, float]:

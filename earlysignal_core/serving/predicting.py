@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from earlysignal_core.datasets.gather import LABELS
@@ -138,10 +139,8 @@ def compare_with_tables(served: pd.DataFrame, tables: pd.DataFrame, features: li
     known = [name for name in features if name in served]
     rows = served[served[known].notna().any(axis=1)] if known else served.iloc[:0]
     both = rows[[*key, *known]].merge(tables[[*key, *known]], on=key, suffixes=("", "_now"))
-    then = both[known].to_numpy("float64").view("int64")
-    now = both[[f"{name}_now" for name in known]].to_numpy("float64").view("int64")
-    missing = both[known].isna().to_numpy() & both[[f"{name}_now" for name in known]].isna().to_numpy()
-    differs = (then != now) & ~missing
+    then, now = (both[[f"{name}{end}" for name in known]].to_numpy("float64") for end in ("", "_now"))
+    differs = (then.view("int64") != now.view("int64")) & ~(np.isnan(then) & np.isnan(now))
     different = {
         str(event): ", ".join(name for name, off in zip(known, row, strict=True) if off)
         for event, row in zip(both["event"], differs, strict=True)
