@@ -239,7 +239,7 @@ class RetrainConfig(dg.Config):
         ),
     ],
     partitions_def=DAYS,
-    name="retrain",
+    name="train_and_judge",
 )
 def retrain(
     context: dg.AssetExecutionContext,
