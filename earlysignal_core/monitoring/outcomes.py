@@ -168,7 +168,7 @@ def _labels(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Times
     found = results(earnings[earnings[KNOWABLE] <= now])
     told = asked.merge(found[["event", "surprise", "label", KNOWABLE]], on="event")
     told = told[told[KNOWABLE] <= told["no_event_from"] + LOOK_BACK]
-    first = asked["id"].map(told.groupby("id")[KNOWABLE].min())
+    first = told.groupby("id")[KNOWABLE].min().reindex(asked["id"]).set_axis(asked.index)
     none = asked[(asked["no_event_from"] <= now) & ~(first <= asked["no_event_from"])]
     figures = {"actual_class": told["label"], "earnings_surprise_pct": told["surprise"]}
     return pd.concat(
