@@ -345,7 +345,7 @@ def odd_world(seed: int, folder: Path) -> tuple[Lake, SourceDescription, list[Pr
         made.append(expected(symbol, f"{day:%Y-%m-%d}"))
         if random.random() < 0.3:
             made.append(expected(symbol, f"{day:%Y-%m-%d}", model_version="v2018.3.1", served=False))
-        comes = day + pd.to_timedelta(np.cumsum(random.choice([0, 3, 10, 30], 3) + [0, 1, 1]), "D")
+        comes = day + pd.to_timedelta(np.cumsum(random.choice([0, 3, 10, 30], 3) + np.array([0, 1, 1])), "D")
         figures = [(random.choice([0.0, 1.0, 1.0]), random.choice([1.0, 1.5, np.nan])) for _ in comes]
         kept = int(random.integers(0, 4))
         rows = [("18-Jun", f"{d:%Y-%m-%d}", *pair) for d, pair in zip(comes, figures, strict=True)][:kept]
