@@ -41,7 +41,7 @@ SURE_SESSIONS = 10
 OVERDUE_AFTER = pd.Timedelta(days=8)
 RETURN_DAYS: Mapping[Horizon, int] = {Horizon.DAYS_7: 7, Horizon.DAYS_30: 30}
 
-_EARNINGS = ["symbol", "announced_on", "fiscal_period", "eps_estimate", "eps_actual", KNOWABLE]
+EARNINGS = ["symbol", "announced_on", "session", "fiscal_period", "eps_estimate", "eps_actual", KNOWABLE]
 _FIGURE_OF = {Horizon.DAYS_7: "actual_return_7d", Horizon.DAYS_30: "actual_return_30d"}
 _FIGURES = ["actual_class", "earnings_surprise_pct", *_FIGURE_OF.values()]
 _FINEST = "us"  # as the ledger keeps moments: of two steps at one of them only the first counts
@@ -130,9 +130,9 @@ def results(earnings: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``event, announced_on, surprise`` (percent), ``label`` and ``available_at``, by event in the order in which it
-        became known. Of an event the first row with an actual is the announcement, with a label or, where the
-        estimate is 0 or missing, without; a later row that gives a surprise corrects it.
+        ``event, symbol, announced_on, session, surprise`` (percent), ``label`` and ``available_at``, by event in the
+        order in which it became known. Of an event the first row with an actual is the announcement, with a label or,
+        where the estimate is 0 or missing, without; a later row that gives a surprise corrects it.
 
     Notes
     -----
@@ -145,7 +145,9 @@ def results(earnings: pd.DataFrame) -> pd.DataFrame:
     steps = pd.DataFrame(
         {
             "event": event_id(told),
+            "symbol": told["symbol"],
             "announced_on": told["announced_on"],
+            "session": told["session"],
             "surprise": surprise,
             "label": np.where(np.isnan(surprise), np.nan, is_large_beat(actual, estimate).astype("float64")),
             KNOWABLE: told[KNOWABLE].dt.floor(_FINEST),
@@ -163,8 +165,8 @@ def _labels(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Times
     if asked.empty:
         return _steps(asked, Horizon.LABEL)
     asked = asked.assign(no_event_from=_knowable_by(asked, Horizon.LABEL))
-    quarters = _quarters(lake, source, "earnings", asked["as_of"].min(), now)
-    earnings = lake.read("earnings", quarters, columns=_EARNINGS) if quarters else no_rows("earnings")
+    quarters = quarters_since(lake, source, "earnings", asked["as_of"].min(), now)
+    earnings = lake.read("earnings", quarters, columns=EARNINGS) if quarters else no_rows("earnings")
     found = results(earnings[earnings[KNOWABLE] <= now])
     told = asked.merge(found[["event", "surprise", "label", KNOWABLE]], on="event")
     told = told[told[KNOWABLE] <= told["no_event_from"] + LOOK_BACK]
@@ -190,7 +192,7 @@ def _returns(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Time
         return _steps(pd.DataFrame({"id": []}), Horizon.DAYS_7)
     asked = pd.concat(ended, ignore_index=True)
     start = sessions()[max(int(asked["first"].min()) - SESSIONS_BEFORE - 1, 0)]
-    prices = Prices.load(lake, source, _quarters(lake, source, "ohlcv", start, now))
+    prices = Prices.load(lake, source, quarters_since(lake, source, "ohlcv", start, now))
     return _Returns(asked, prices.known(now)).steps()
 
 
@@ -309,10 +311,10 @@ def _windows(asked: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
     return asked.assign(horizon=horizon, first=position(day), last=last)
 
 
-def _quarters(
+def quarters_since(
     lake: Lake, source: SourceDescription, table: str, since: pd.Timestamp, now: pd.Timestamp
 ) -> list[Quarter]:
-    """Return the quarters from a moment's to the present one, which may not be there yet."""
+    """Return the source's quarters from that of a moment to the present one, which the lake may not hold yet."""
     present, held = Quarter.of(now), source.quarters
     near = [quarter for quarter in Quarter.range(Quarter.of(since), present) if quarter in held]
     return [quarter for quarter in near if quarter < present or lake.has(table, quarter)]
