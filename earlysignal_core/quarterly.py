@@ -28,6 +28,7 @@ from earlysignal_core.models.baselines import baseline_scores
 from earlysignal_core.models.boosters import UNTOUCHED_FROM
 from earlysignal_core.models.bundle import AUTO, Bundle, NoModelYet, model_of_quarter
 from earlysignal_core.models.training import train_quarter
+from earlysignal_core.monitoring.reference import keep_reference
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source, SourceDescription
@@ -104,8 +105,15 @@ def make_dataset(quarter: Quarter, lake: Lake, settings: Settings, *, skip_valid
 
 
 def make_model(quarter: Quarter, lake: Lake, version: str = AUTO) -> Bundle | NoModelYet:
-    """Train the quarter's model of its dataset; unchanged inputs return the version that stands."""
-    return train_quarter(lake, Dataset.load(lake, quarter), version=version)
+    """Train the quarter's model of its dataset, and keep beside it what live data will be compared with.
+
+    Unchanged inputs return the version that stands.
+    """
+    dataset = Dataset.load(lake, quarter)
+    model = train_quarter(lake, dataset, version=version)
+    if isinstance(model, Bundle):
+        keep_reference(lake, model, dataset.frame)
+    return model
 
 
 def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluation | NoModelYet:
