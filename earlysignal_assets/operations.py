@@ -70,7 +70,7 @@ def ask_for_retrain(
         {
             "request": asked.id,
             "cause": asked.cause,
-            "urgency": asked.urgency,
+            "urgency": str(asked.urgency),  # Dagster stores no enumeration
             "universe": asked.universe,
             "window": f"{asked.window_months} months" if asked.window_months else "all history",
             "asked for at": str(asked.requested_at),

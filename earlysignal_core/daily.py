@@ -33,7 +33,8 @@ from earlysignal_core.monitoring.daily_records import (
 )
 from earlysignal_core.monitoring.day_record import DayRecord, merged, verdict_rows
 from earlysignal_core.monitoring.outcomes import Collected, collect_outcomes
-from earlysignal_core.monitoring.reference import Reference
+from earlysignal_core.monitoring.reference import keep_reference
+from earlysignal_core.monitoring.retrain_policy import calendar_figures
 from earlysignal_core.quarterly import collect, collect_universe, described, make_feature_table, make_labels
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.serving import challengers
@@ -275,7 +276,7 @@ def measure(day: pd.Timestamp, production: Production) -> DayRecord:
     record = DayRecord(METRICS, day)
     if bundle is not None:
         at, source = Hour.MEASURE.of(day), production.source
-        calendar = served.calendar(ledger, lake, source, day)
+        calendar = _calendar(day, production)
         record = metrics_record(ledger, lake, source, bundle, at, calendar, production.settings)
     record.save(lake)
     return record
@@ -306,8 +307,8 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
     if not production.is_finished(day):
         _refuse_out_of_order(day, ledger)
         records = [DayRecord.load(lake, monitor, day) for monitor in (DRIFT, METRICS, QUALITY)]
-        calendar = served.calendar(ledger, lake, production.source, day)
-        figures = {**merged(records), **calendar, **served.retrain_figures(ledger, day)}
+        calendar = _calendar(day, production)
+        figures = {**merged(records), **calendar, **served.retrain_figures(ledger, day).figures}
         figures["champions"] = float(deployments.champion(ledger) is not None)
         found = retrain_policy.decide(day, figures, strict=production.settings.strict_rules)
         DayRecord(DECISION, day, figures, verdict_rows(found.verdicts)).save(lake)
@@ -333,7 +334,7 @@ def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) 
     dataset = gather_dataset(lake, source, Day(day), recipe)
     model = train_and_save(lake, dataset)
     if isinstance(model, Bundle):
-        Reference.of(model, dataset.frame).save(lake)
+        keep_reference(lake, model, dataset.frame)
         champion = deployments.champion(production.ledger)
         if champion is not None and champion.version != model.version:
             challengers.walk_forward(lake, source, recipe, str(model.version), champion.version, at)
@@ -352,6 +353,11 @@ def challenge(
         announcements.of_challenger(joined, getattr(model, "version", None) or "none", kind, said, at)
         retrain_requests.finish(joined, request.id, request.attempts, at)
     return kind
+
+
+def _calendar(day: pd.Timestamp, production: Production) -> dict[str, float]:
+    ended = served.season_end_of(production.lake, production.source, Hour.OUTCOMES.of(day))
+    return calendar_figures(day, ended, served.retrain_figures(production.ledger, day).last_season_retrain)
 
 
 def _of_those_in_shadow(production: Production, at: pd.Timestamp) -> list[challengers.Judgement]:

@@ -13,7 +13,7 @@ from earlysignal_core.monitoring.action import judge
 from earlysignal_core.monitoring.day_record import DayRecord, verdict_rows
 from earlysignal_core.monitoring.drift import detect_drift
 from earlysignal_core.monitoring.drift_report import drift_page
-from earlysignal_core.monitoring.importance import importance, training_importance
+from earlysignal_core.monitoring.importance import importance, kept_training_importance
 from earlysignal_core.monitoring.live_quality import WINDOW_DAYS as WEEK
 from earlysignal_core.monitoring.live_quality import live_quality
 from earlysignal_core.monitoring.performance import CALIBRATION_RULE, LATENCY_RULE, operations, production_performance
@@ -104,7 +104,7 @@ def metrics_record(
     judged = served.judged_events(ledger, lake, source, at)
     version = str(bundle.version)
     auc = served.champion_auc(ledger, lake, version)
-    own = judged.predictions[judged.predictions["model_version"] == version]
+    own = judged.predictions[judged.predictions["version"] == version]
     performance, by_champion = (
         production_performance(
             rows, judged.earlier, judged.positions,
@@ -114,7 +114,7 @@ def metrics_record(
     )  # fmt: skip
     service = operations(served.requests(ledger, at))
     recent = served.recent_rows(ledger, at, WINDOW_DAYS).reindex(columns=["as_of", "probability", *bundle.features])
-    looked_at = importance(bundle, recent, training_importance(bundle, Reference.load(lake, version).frame))
+    looked_at = importance(bundle, recent, kept_training_importance(lake, bundle))
     of_service = dict(zip(service["figure"], service["value"], strict=True))
     asked = by_champion.figures | of_service | looked_at.figures | dict(calendar)
     verdicts = [*by_champion.verdicts, *judge((CALIBRATION_RULE,), asked), looked_at.verdict(dict(calendar))]
@@ -122,7 +122,8 @@ def metrics_record(
     return DayRecord(
         METRICS,
         at.tz_localize(None).normalize(),
-        {name: value for name, value in asked.items() if name not in calendar} | judged.counts,
+        {name: value for name, value in asked.items() if name not in calendar}
+        | {name: float(count) for name, count in judged.counts.items()},
         verdict_rows(verdicts),
         {"served": pd.concat([performance.table, service], ignore_index=True), "importance": looked_at.table},
     )

@@ -185,7 +185,8 @@ def retrain_figures(ledger: Ledger, day: pd.Timestamp) -> Retrains:
     running = history["state"] == RetrainState.STARTED
     started = history["started_at"].dt.tz_localize(None).dt.normalize()
     since = (day - started[started <= day].max()) / _DAY
-    after_season = history.loc[history["cause"] == Cause.SEASON, "day"]
+    # A first model has learned of every season that had ended.
+    after_season = history.loc[history["cause"].isin([Cause.SEASON, Cause.FIRST]), "day"]
     return Retrains(
         figures={
             "running_retrains": float(running.sum()),
