@@ -29,7 +29,7 @@ _DESCRIPTIONS = {
     "quarter": "One quarter of the walk-forward: features, dataset, model, evaluation. Run quarters in time order.",
     "report": "Audits the data and judges all quarters together.",
     DAY_JOB: "A day of production: refresh, predict, watch, collect outcomes, decide. The day sensor starts it.",
-    RETRAIN_JOB: "Trains a challenger on what is known and holds it against the champion. The retrain sensor starts it.",
+    RETRAIN_JOB: "Trains a challenger and holds it against the champion. The retrain sensor starts it.",
 }
 JOBS = [
     dg.define_asset_job(name, dg.AssetSelection.assets(*assets), description=_DESCRIPTIONS[name])

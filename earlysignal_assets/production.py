@@ -76,7 +76,7 @@ def predictions(
 ) -> Materialized:
     """02:00. The champion's answers for every announcement that is seven days ahead, and the challengers' in shadow.
 
-    Every request is in the ledger, also one that nothing could answer. A finished day is read back, never predicted anew.
+    Every request is in the ledger, also one that nothing could answer. A finished day is read back, never made anew.
     """
     day, production = day_of(context), production_of(lake, ledger)
     # On a tape a day is lived at its own time; live, one that was missed is predicted when it is made up for.
@@ -85,7 +85,14 @@ def predictions(
     rows = made.rows
     answered = rows["predicted_probability"].notna()
     parity = daily.compare_with_feature_tables(day, production)
-    columns = ["symbol", "announced_on", "predicted_probability", "predicted_class", "confidence_level", "model_version"]
+    columns = [
+        "symbol",
+        "announced_on",
+        "predicted_probability",
+        "predicted_class",
+        "confidence_level",
+        "model_version",
+    ]
     best_first = rows.sort_values("predicted_probability", ascending=False, na_position="last")
     return dg.MaterializeResult(
         metadata={
@@ -95,7 +102,7 @@ def predictions(
             "champion": made.champion or "none yet: nothing is predicted before the first promotion",
             "rolled back to": made.rolled_back_to or "–",
             "predictions": shown(best_first[columns], 50),
-            "confidence": f"the chance that the call is right: HIGH from {HIGH_FROM:.0%}, MEDIUM from {MEDIUM_FROM:.0%}",
+            "confidence": f"the chance that a call is right: HIGH from {HIGH_FROM:.0%}, MEDIUM from {MEDIUM_FROM:.0%}",
         },
         check_results=[
             dg.AssetCheckResult(
@@ -110,9 +117,7 @@ def predictions(
     )
 
 
-@dg.asset(
-    deps=[predictions], partitions_def=DAYS, group_name=GROUP, kinds={"pandas", "parquet"}, owners=[OWNER]
-)
+@dg.asset(deps=[predictions], partitions_def=DAYS, group_name=GROUP, kinds={"pandas", "parquet"}, owners=[OWNER])
 def stock_selection(
     context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
 ) -> Materialized:
@@ -225,8 +230,8 @@ class RetrainConfig(dg.Config):
             group_name=GROUP,
             kinds={"lightgbm", "scikitlearn"},
             owners=[OWNER],
-            description="The model that a retrain has made of all that was known when the day began; the run's tags tell "
-            "what caused it.",
+            description="The model that a retrain has made of all that was known when the day began; the run's tags "
+            "tell what caused it.",
         ),
         dg.AssetSpec(
             "promotion",
@@ -234,8 +239,8 @@ class RetrainConfig(dg.Config):
             group_name=GROUP,
             kinds={"postgres"},
             owners=[OWNER],
-            description="Champion against challenger on the same events, with paired intervals, and what the rules make of "
-            "it: promoted, refused, or undecided and judged again weekly as its shadow scores come in.",
+            description="Champion against challenger on the same events, with paired intervals, and what the rules "
+            "make of it: promoted, refused, or undecided and judged again weekly as its shadow scores come in.",
         ),
     ],
     partitions_def=DAYS,

@@ -58,9 +58,7 @@ def day_sensor(
 
 
 @dg.sensor(job=job_named(RETRAIN_JOB), minimum_interval_seconds=5, default_status=_ON)
-def retrain_sensor(
-    context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger]
-) -> dg.SensorResult | dg.SkipReason:
+def retrain_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SensorResult | dg.SkipReason:
     """Starts the retrain that was asked for: an emergency at once, a scheduled one at the weekend.
 
     The request is a row of the ledger; its key names the attempt, so that a tick that is repeated starts it once.
@@ -81,7 +79,7 @@ def retrain_sensor(
 
 @dg.run_failure_sensor(default_status=_ON, minimum_interval_seconds=10)
 def failure_sensor(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Ledger]) -> None:
-    """Raises an alert for every run that has failed; the request of a failed retrain is due again, up to three times."""
+    """Raises an alert for every run that has failed; the request of a failed retrain is due three times."""
     run = context.dagster_run
     what = f"{run.job_name} {run.tags.get('dagster/partition', '')}".strip()
     message = context.failure_event.message or "no message"

@@ -145,7 +145,7 @@ def next_day(production: Production, now: pd.Timestamp) -> NextDay:
 
 
 def refresh(day: pd.Timestamp, production: Production, source: Source) -> dict[str, list[Quarter]]:
-    """Collect the quarters that the lake lacks and, of a source that grows, those that run; then label and describe them.
+    """Collect what the lake lacks and, of a source that grows, the running quarters; then their labels and features.
 
     Returns
     -------
@@ -244,7 +244,7 @@ def compare_with_feature_tables(day: pd.Timestamp, production: Production) -> Pa
 
 
 def detect_drift(day: pd.Timestamp, production: Production, *, page: bool = True) -> DayRecord:
-    """Has the world moved away from what the champion was trained on?"""
+    """Say how far the world has moved away from what the champion was trained on."""
     bundle, settings = production.champion(), production.settings
     record = DayRecord(DRIFT, day)
     if bundle is not None:
@@ -260,7 +260,7 @@ def collect_results(day: pd.Timestamp, production: Production) -> Collected:
 
 
 def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
-    """Is what arrives live still what the champion knows?"""
+    """Say whether what arrives live is still what the champion knows."""
     bundle, strict = production.champion(), production.settings.strict_rules
     record = DayRecord(QUALITY, day)
     if bundle is not None:
@@ -271,7 +271,7 @@ def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
 
 
 def measure(day: pd.Timestamp, production: Production) -> DayRecord:
-    """How does production do?"""
+    """Measure how production does."""
     lake, ledger, bundle = production.lake, production.ledger, production.champion()
     record = DayRecord(METRICS, day)
     if bundle is not None:
@@ -349,7 +349,9 @@ def challenge(
     at = max(deployments.not_before_the_champion(ledger, Hour.CHALLENGE.of(day)), request.requested_at)
     reason = f"{request.cause} (retrain request {request.id})"
     with ledger.transaction() as joined:
-        kind, said = challengers.place(joined, production.lake, production.source, production.settings, model, reason, at)
+        kind, said = challengers.place(
+            joined, production.lake, production.source, production.settings, model, reason, at
+        )
         announcements.of_challenger(joined, getattr(model, "version", None) or "none", kind, said, at)
         retrain_requests.finish(joined, request.id, request.attempts, at)
     return kind

@@ -1,4 +1,4 @@
-"""Alerts by e-mail, chat or webhook through apprise: recorded first, delivered later, and no address or token ever leaks."""
+"""Alerts by e-mail, chat or webhook through apprise: recorded first, then delivered; no address or token leaks."""
 
 import logging
 from collections.abc import Iterator

@@ -53,7 +53,5 @@ def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:
         _raise(ledger, f"{record.monitor}:{kind}", severity, title, told, str(kind), at)
 
 
-def _raise(
-    ledger: Ledger, key: str, severity: Severity, title: str, body: str, rule: str, at: pd.Timestamp
-) -> None:
+def _raise(ledger: Ledger, key: str, severity: Severity, title: str, body: str, rule: str, at: pd.Timestamp) -> None:
     raise_alert(ledger, Alert(key, at.tz_localize(None).normalize(), at, severity, title, body, rule))

@@ -43,7 +43,7 @@ class DayRecord:
         return self.verdicts[self.verdicts["effective"].astype(bool)]
 
     def of_kind(self, kind: str) -> pd.DataFrame:
-        """The verdicts of one kind of rule: those of a rule for each feature, or each cache, are named like the kind."""
+        """Return the verdicts of one kind of rule, which may have a line for each feature or cache."""
         return self.verdicts[kinds(self.verdicts) == kind]
 
     def save(self, lake: Lake) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.datasets.cutoff import moment_of
-from earlysignal_core.datasets.gather import FEATURES, LABELS
+from earlysignal_core.datasets.gather import LABELS
 from earlysignal_core.datasets.labels import first_of_each_event
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.comparison import Comparison, Decision, Deploy, compare, decide
@@ -145,7 +145,9 @@ def enter(ledger: Ledger, version: str, reason: str, at: pd.Timestamp) -> bool:
         return False
     with ledger.transaction() as joined:
         for older in standing:
-            overtaken = decisions.Decision(DecisionKind.RETIREMENT, at, f"overtaken by {version}", rule="one challenger")
+            overtaken = decisions.Decision(
+                DecisionKind.RETIREMENT, at, f"overtaken by {version}", rule="one challenger"
+            )
             deployments.retire(joined, older.version, overtaken)
         deployments.shadow(joined, version, decisions.Decision(DecisionKind.SHADOW, at, reason, rule="new challenger"))
     return True
@@ -251,7 +253,7 @@ def _positions(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at: pd
 
 
 def _near(source: SourceDescription, rows: pd.DataFrame, table: str, lake: Lake) -> list[Quarter]:
-    """Return the quarters of a table that tell of some announcements: from the one before the first to the one after."""
+    """Return the quarters of a table that tell of some announcements: from before the first to after the last."""
     if rows.empty:
         return []
     first, last = Quarter.of(rows["announced_on"].min()), Quarter.of(rows["announced_on"].max())

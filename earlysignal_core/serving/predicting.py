@@ -1,4 +1,4 @@
-"""The predictions of a day: the champion's answers, the challengers' in shadow, and a champion that fails taken back."""
+"""The predictions of a day: the champion's answers, the challengers' in shadow, a failing champion taken back."""
 
 from dataclasses import dataclass
 
@@ -63,9 +63,7 @@ def answer_and_record(
     return back
 
 
-def announced_already(
-    lake: Lake, source: SourceDescription, examples: pd.DataFrame, at: pd.Timestamp
-) -> pd.DataFrame:
+def announced_already(lake: Lake, source: SourceDescription, examples: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
     """Return the examples whose announcement had come at a moment: those nobody can predict any more."""
     if examples.empty:
         return examples
@@ -91,9 +89,7 @@ def served_between(ledger: Ledger, first: pd.Timestamp, last: pd.Timestamp) -> p
     return rows.drop_duplicates("event", keep="last").drop(columns="_told").sort_values("id", ignore_index=True)
 
 
-def rank_and_explain(
-    ledger: Ledger, models: ModelCache, rows: pd.DataFrame, at: pd.Timestamp
-) -> pd.DataFrame:
+def rank_and_explain(ledger: Ledger, models: ModelCache, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
     """Rank what was served, select the top 10 %, and say what moved the model.
 
     Returns
@@ -108,7 +104,9 @@ def rank_and_explain(
     told: dict[str, str] = {}
     for version, answered in rows[rows["model_sha256"].notna()].groupby("model_version"):
         why = reasons(models.get(str(version)).bundle, answered)
-        words = why["feature"] + " = " + why["value"].map("{:.3g}".format) + why["contribution"].map(" ({:+.2f})".format)
+        words = (
+            why["feature"] + " = " + why["value"].map("{:.3g}".format) + why["contribution"].map(" ({:+.2f})".format)
+        )
         by_event = words.groupby(why["event"].astype("str")).agg(", ".join)
         told |= dict(zip(by_event.index.astype(str), by_event, strict=True))
     columns = ["event", "symbol", "announced_on", "as_of", "model_version", "probability", "threshold"]
