@@ -1,5 +1,6 @@
 """Outcomes: dated by the moment from which they could be known, and the same whenever they are collected."""
 
+import shutil
 from pathlib import Path
 
 import hand_made
@@ -321,8 +322,16 @@ def test_nothing_is_read_where_nothing_waits(ledger: Ledger, tmp_path: Path, wor
     assert (found.counts, found.oldest_waiting, found.overdue) == ({}, None, 0)
     it = world()
     it.collect(night("2018-09-01"))
-    days.finish_day(ledger, pd.Timestamp("2019-02-19"), night("2019-02-19"))
-    assert collect_outcomes(ledger, nowhere, it.source, END).counts == {}
+    days.finish_day(ledger, pd.Timestamp("2019-03-02"), night("2019-03-02"))
+    assert collect_outcomes(ledger, nowhere, it.source, night("2019-03-03")).counts == {}
+
+
+def test_prices_are_read_only_where_a_window_has_ended(world) -> None:
+    it = world()
+    shutil.rmtree(Path(it.lake.url) / "ohlcv")
+    assert it.collect(pd.Timestamp("2018-07-10 19:59", tz="UTC")).waiting[Horizon.DAYS_7] == 1
+    with pytest.raises(MissingPartitionError):
+        it.collect(night("2018-10-11"))
 
 
 def test_a_past_quarter_that_is_not_there_is_an_error_and_no_event(world) -> None:
