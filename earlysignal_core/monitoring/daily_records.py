@@ -11,7 +11,7 @@ from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.monitoring import served
 from earlysignal_core.monitoring.action import judge
 from earlysignal_core.monitoring.day_record import DayRecord, verdict_rows
-from earlysignal_core.monitoring.drift import detect_drift
+from earlysignal_core.monitoring.drift import detect_drift, kept_usual_psi
 from earlysignal_core.monitoring.drift_report import drift_page
 from earlysignal_core.monitoring.importance import importance, kept_training_importance
 from earlysignal_core.monitoring.live_quality import WINDOW_DAYS as WEEK
@@ -49,7 +49,8 @@ def drift_record(
         recent.loc[answered, "probability"] = bundle.predict(recent[answered])
     recent = recent.reindex(columns=["as_of", "probability", *bundle.features])
     reference = Reference.load(lake, str(bundle.version))
-    drift = detect_drift(recent, reference, catalogue(), strict=strict)
+    usual_psi = kept_usual_psi(lake, bundle, reference)
+    drift = detect_drift(recent, reference, catalogue(), usual_psi=usual_psi, strict=strict)
     tables = {"features": drift.features}
     drawn = drift_page(drift, recent, reference) if page else None
     if drawn is not None:
