@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from earlysignal_core.features.catalogue import catalogue
@@ -88,6 +89,7 @@ def metrics_record(
     bundle: Bundle,
     at: pd.Timestamp,
     calendar: Mapping[str, float],
+    drift: DayRecord,
     settings: Settings,
 ) -> DayRecord:
     """Measure how production does: the model, the portfolio, what the model looks at, and the service.
@@ -96,6 +98,9 @@ def metrics_record(
     ----------
     calendar : mapping of str to float
         From `retrain_policy.calendar_figures`: what is judged weekly and monthly asks it.
+    drift : DayRecord
+        The day's: its mean distance is the distribution drift.
+    settings : Settings
 
     Notes
     -----
@@ -117,7 +122,8 @@ def metrics_record(
     recent = served.recent_rows(ledger, at, WINDOW_DAYS).reindex(columns=["as_of", "probability", *bundle.features])
     looked_at = importance(bundle, recent, kept_training_importance(lake, bundle))
     of_service = dict(zip(service["figure"], service["value"], strict=True))
-    asked = by_champion.figures | of_service | looked_at.figures | dict(calendar)
+    moved = {"distribution_drift": drift.figures.get("mean_distance", np.nan)}
+    asked = by_champion.figures | of_service | looked_at.figures | moved | dict(calendar)
     verdicts = [*by_champion.verdicts, *judge((CALIBRATION_RULE,), asked), looked_at.verdict(dict(calendar))]
     verdicts += judge((LATENCY_RULE,), asked)
     return DayRecord(
