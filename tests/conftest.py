@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from earlysignal_core.lake import Lake
     from earlysignal_core.ledger.connection import Ledger
 
 _TAPES = Path(os.environ.get("EARLYSIGNAL_TEST_TAPES", Path(__file__).parents[2] / "shared" / "tapes"))
@@ -93,6 +94,14 @@ def new_ledger(ledger_url: str) -> "Iterator[Ledger]":
         yield opened
         with opened.begin() as connection:
             connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {opened.schema} CASCADE")
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> "Lake":
+    """A lake with two years of sixty companies, and the models of its last two quarters; copy it to change it."""
+    from production import make_lake
+
+    return make_lake(tmp_path_factory.mktemp("history"))
 
 
 def _tape(name: str) -> Path:
