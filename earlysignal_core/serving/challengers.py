@@ -22,7 +22,7 @@ from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.vocabulary import DecisionKind
-from earlysignal_core.models.bundle import Bundle, NoModelYet, load
+from earlysignal_core.models.bundle import Bundle, NoModelYet, cutoff_of
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription
@@ -75,9 +75,11 @@ def walk_forward(
     Returns
     -------
     DataFrame
-        As of `evaluation.forward.walk_monthly`.
+        As of `evaluation.forward.walk_monthly`, without the events whose outcome is not known yet: a source that is
+        live has no row of them.
     """
-    scores = walk_monthly(Recipe(settings), lake, source, moment_of(load(lake, champion).until), at)
+    scores = walk_monthly(Recipe(settings), lake, source, moment_of(cutoff_of(lake, champion)), at)
+    scores = scores[scores["label"].notna()].reset_index(drop=True)
     sink = io.BytesIO()
     scores.to_parquet(sink, index=False)
     lake.write_bytes(_path(version), sink.getvalue())
@@ -100,7 +102,7 @@ def judge(
     serving = deployments.champion(ledger)
     if serving is None:
         raise LedgerError(f"{version} cannot be judged: there is no champion. Remedy: promote one first.")
-    since = moment_of(load(lake, serving.version).until)
+    since = moment_of(cutoff_of(lake, serving.version))
     theirs = _one_an_event(predictions.read(ledger, since, at, versions=[serving.version]))
     forward = pd.read_parquet(io.BytesIO(lake.read_bytes(_path(version)))).drop(columns="label")
     shadow = _one_an_event(predictions.read(ledger, since, at, versions=[version]))
@@ -117,10 +119,15 @@ def judge(
     return Judgement(version, serving.version, comparison, decide(comparison, settings.promotion))
 
 
-def carry_out(ledger: Ledger, judgement: Judgement, at: pd.Timestamp) -> DecisionKind:
+def carry_out(ledger: Ledger, judgement: Judgement, at: pd.Timestamp) -> tuple[DecisionKind, str]:
     """Do what a judgement says, and record it with its figures, in one transaction.
 
     A verdict that asks for an A/B test, or one that finds promotions stopped, leaves the challenger in shadow.
+
+    Returns
+    -------
+    DecisionKind and str
+        What was decided, and why.
 
     Raises
     ------
@@ -138,7 +145,7 @@ def carry_out(ledger: Ledger, judgement: Judgement, at: pd.Timestamp) -> Decisio
             decisions.record(joined, record)
         if kind is DecisionKind.REFUSAL:
             deployments.retire(joined, judgement.version, _record(judgement, DecisionKind.RETIREMENT, reason, at))
-    return kind
+    return kind, reason
 
 
 def backtest(
@@ -217,6 +224,10 @@ def place(
         return DecisionKind.REFUSAL, said
     version = str(model.version)
     champion = deployments.champion(ledger)
+    if champion is None and freezes.is_frozen(ledger):
+        said = f"{reason}: promotions are stopped, and no model serves"
+        decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "freeze", subject=version))
+        return DecisionKind.REFUSAL, said
     if champion is None:
         said = f"{reason}: there is no model to compare it with"
         rows = {"rows": float(model.metadata["rows"])}
@@ -228,8 +239,7 @@ def place(
         said = f"{reason}: the same inputs gave {version}, which is deployed already"
         decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "new model", subject=version))
         return DecisionKind.REFUSAL, said
-    judgement = judge(ledger, lake, source, settings, version, at)
-    return carry_out(ledger, judgement, at), judgement.decision.reason
+    return carry_out(ledger, judge(ledger, lake, source, settings, version, at), at)
 
 
 def tried_since_promotion(ledger: Ledger) -> int:
