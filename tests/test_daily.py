@@ -612,9 +612,14 @@ def test_answers_and_roll_back_are_one_transaction(production: Production, ledge
     lake, day = production.lake, busiest(production.lake)
     corrupt(lake, CHAMPION)
     before = contents(production.ledger)
-    with pytest.raises(ZeroDivisionError), production.ledger.transaction() as joined:
-        daily.predict(day, Production(lake, joined, SMALL))
-        raise ZeroDivisionError
+
+    def undone() -> None:
+        with production.ledger.transaction() as joined:
+            daily.predict(day, Production(lake, joined, SMALL))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        undone()
     assert contents(production.ledger) == before
     daily.predict(day, production)
     after = contents(production.ledger)

@@ -22,7 +22,7 @@ from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.vocabulary import DecisionKind
-from earlysignal_core.models.bundle import Bundle, NoModelYet, cutoff_of
+from earlysignal_core.models.bundle import Bundle, BundleError, NoModelYet, cutoff_of, load
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription
@@ -157,9 +157,14 @@ def backtest(
     -------
     dict of str to float
         ``season_n``, ``season_base_rate``, ``season_auc`` with the 95 % interval by company ``season_auc_low`` and
-        ``season_auc_high``, ``season_brier`` and ``season_brier_base_rate``; NaN where undefined.
+        ``season_auc_high``, ``season_brier`` and ``season_brier_base_rate``; NaN where undefined. Only ``season_n``,
+        0, of a model that cannot be loaded: its successor is not to wait for it.
     """
-    model, rows = load(lake, version), lake.read(FEATURES, [quarter])
+    try:
+        model = load(lake, version)
+    except BundleError:
+        return {"season_n": 0.0}
+    rows = lake.read(FEATURES, [quarter])
     rows = rows[(rows["as_of"] > moment_of(model.until)) & (rows["as_of"] <= at)].reset_index(drop=True)
     known = _with_outcomes(lake, source, rows, at)
     known = known[known["label"].notna()].reset_index(drop=True)
