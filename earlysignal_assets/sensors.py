@@ -28,7 +28,12 @@ report_sensor = dg.AutomationConditionSensorDefinition(
 )
 
 
-@dg.sensor(job=job_named(DAY_JOB), minimum_interval_seconds=5, default_status=_ON)
+@dg.sensor(
+    job=job_named(DAY_JOB),
+    minimum_interval_seconds=5,
+    default_status=_ON,
+    description="Asks for the next day of production that is due, in order; a day that failed is tried again.",
+)
 def day_sensor(
     context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger], source: dg.ResourceParam[Source]
 ) -> dg.SensorResult | dg.SkipReason:
@@ -57,7 +62,12 @@ def day_sensor(
     return dg.SensorResult(run_requests=[request])
 
 
-@dg.sensor(job=job_named(RETRAIN_JOB), minimum_interval_seconds=5, default_status=_ON)
+@dg.sensor(
+    job=job_named(RETRAIN_JOB),
+    minimum_interval_seconds=5,
+    default_status=_ON,
+    description="Starts the retrain that a decision has asked for: an emergency at once, others at the weekend.",
+)
 def retrain_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SensorResult | dg.SkipReason:
     """Starts the retrain that was asked for: an emergency at once, a scheduled one at the weekend.
 
@@ -86,7 +96,11 @@ def failure_sensor(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam
     note_failure(ledger, what, run.tags, run.run_id, message, domain_now(ledger))
 
 
-@dg.sensor(minimum_interval_seconds=10, default_status=_ON)
+@dg.sensor(
+    minimum_interval_seconds=10,
+    default_status=_ON,
+    description="Sends the alerts of the ledger to EARLYSIGNAL_ALERT_URLS; what fails is tried again.",
+)
 def alert_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SkipReason:
     """Sends the alerts that the ledger holds to the addresses of EARLYSIGNAL_ALERT_URLS; what fails is tried again."""
     made = deliver(ledger, Settings().alert_urls, domain_now(ledger))

@@ -55,7 +55,7 @@ PREDICTIONS_RULE = Rule(
     Action.EMERGENCY,
     (
         Guard("psi_above_chance", ">", 0, "so few predictions differ so much by chance"),
-        Guard("psi_above_usual", ">", 0, "months that were held out of the training lay as far from it"),
+        Guard("psi_above_usual", ">", 0, "months held out of the training lay as far from it, or are too few to tell"),
     ),
 )
 FEATURES_RULE = Rule(
@@ -113,8 +113,8 @@ def detect_drift(
     catalogue : mapping of str to Feature
         Says which features are counted.
     usual_psi : float
-        What the predictions of 95 % of the months that were held out of the training kept within; NaN holds nothing
-        back.
+        What the predictions of 95 % of the months that were held out of the training kept within; NaN, unknown, holds
+        the rule back.
     strict : bool
         Let the strategy's rules act as written, without their guards.
 
@@ -149,8 +149,8 @@ def detect_drift(
         "psi_limit": limit,
         "psi_above_chance": moved - limit,
         "psi_usual": usual_psi,
-        # Too short a history to say what is usual holds nothing back.
-        "psi_above_usual": moved - np.nan_to_num(usual_psi),
+        # NaN where too few months were held out to tell: an emergency is not declared on a model that young.
+        "psi_above_usual": moved - usual_psi,
         "psi_of_season": psi(predictions, sample(season["probability"])),
         "features_compared": float((counted & features["distance"].notna()).sum()),
         "features_above_limit": float(features["raw"].sum()),
