@@ -397,7 +397,7 @@ def test_of_two_challenges_at_once_one_wins(production: Production) -> None:
 @pytest.mark.parametrize(
     ("first", "last"),
     [
-        ("2015-11-01", "2015-11-03"),
+        ("2015-11-02", "2015-11-04"),
         pytest.param("2015-10-20", "2015-11-20", marks=pytest.mark.slow),
     ],
 )
