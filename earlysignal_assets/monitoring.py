@@ -42,7 +42,7 @@ def drift_report(
         metadata={
             **numbers(record.figures),
             "Evidently's page": dg.MetadataValue.url(link) if lake.exists(page) else "too few rows to draw",
-            "the ten farthest features": shown(shown_worst, 10) if shown_worst is not None else "no champion yet",
+            "the ten farthest features": shown(shown_worst, 10) if shown_worst is not None else "none to show",
         },
         check_results=results(DRIFT, record, DRIFT_CHECKS),
     )

@@ -53,7 +53,7 @@ def begin(
     """
     ledger, at, tags = production.ledger, Hour.CHALLENGE.of(day), context.run.tags
     if REQUEST in tags:
-        return retrain_requests.start(ledger, int(tags[REQUEST]), int(tags[ATTEMPT]), context.run_id, at)
+        return retrain_requests.start(ledger, int(tags[REQUEST]), int(tags[ATTEMPT]), context.run.run_id, at)
     last = days.last_finished(ledger)
     if day != last:
         stands = f"{last:%Y-%m-%d}" if last is not None else "none"
@@ -66,7 +66,7 @@ def begin(
         request = operations.ask_for_retrain(
             joined, production.lake, at, reason=reason, by="Dagster UI", window_months=window_months
         )
-        return retrain_requests.start(joined, request.id, request.next_attempt, context.run_id, at)
+        return retrain_requests.start(joined, request.id, request.next_attempt, context.run.run_id, at)
 
 
 def note_failure(
