@@ -113,11 +113,11 @@ class System:
         events = self.ask(EVENTS, run=run)["logsForRun"]["events"]
         return {event["stepKey"] for event in events if event["__typename"] == "MaterializationEvent"}
 
-    def worker_of(self, run: str) -> psutil.Process:
-        """The process in which a run's assets are made."""
+    def workers_of(self, run: str) -> list[psutil.Process]:
+        """The process in which a run's assets are made, if it has begun."""
         events = self.ask(EVENTS, run=run)["logsForRun"]["events"]
-        (pid,) = {int(found[1]) for event in events if (found := re.search(r"pid: (\d+)", event.get("message", "")))}
-        return psutil.Process(pid)
+        said = {found[1] for event in events if (found := re.search(r"pid: (\d+)", event.get("message", "")))}
+        return [psutil.Process(int(pid)) for pid in said if psutil.pid_exists(int(pid))]
 
     def environment(self) -> dict[str, str]:
         return psutil.Process(self.process.pid).environ()
