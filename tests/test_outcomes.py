@@ -298,6 +298,15 @@ def test_a_bar_that_is_late_dates_the_return(world) -> None:
     assert it.told(Horizon.DAYS_7)[0][1] == "07-13 20:00"
 
 
+@pytest.mark.parametrize("day", ["2018-07-25", "2018-09-01"])
+def test_a_bar_that_is_too_late_changes_nothing_whenever_it_is_collected(world, day: str) -> None:
+    bars = prices("A")
+    bars.loc[bars["session"] == WEEK, KNOWABLE] += pd.Timedelta(days=20)
+    it = world(ohlcv=pd.concat([bars, MARKET]))
+    it.collect(night(day))
+    assert it.told(Horizon.DAYS_7) == [("observed", "07-24 20:00", None)]
+
+
 def test_prices_that_stop_for_all_tell_of_no_delisting_and_are_overdue(world) -> None:
     bars = [prices(symbol, until="2018-07-06") for symbol in ("A", knowable.MARKET)]
     it = world(ohlcv=pd.concat(bars))
