@@ -261,15 +261,15 @@ def test_a_corrected_parser_needs_no_network(toy, clock, fetcher):
     ids=str,
 )
 def test_a_worse_answer_is_refused_and_the_last_good_one_serves(toy, clock, fetcher, worse, why):
-    fetcher.fetch(ASK, FOREVER, parse, grows=True)
+    fetcher.fetch(ASK, FOREVER, parse, keeps=1.0)
     clock.advance(days=1)
     toy.fail(worse)
-    assert fetcher.fetch(ASK, clock.now(), parse, grows=True) == [1, 2]
+    assert fetcher.fetch(ASK, clock.now(), parse, keeps=1.0) == [1, 2]
     (stale,) = fetcher.take_stale()
     assert stale.request == ASK
     assert pd.Series([str(stale.error)]).str.contains(why).all(), stale.error
     assert fetcher.take_stale() == []
-    assert fetcher.fetch(ASK, clock.now(), parse, grows=True) == [1, 2], "asked again, as the good one is old"
+    assert fetcher.fetch(ASK, clock.now(), parse, keeps=1.0) == [1, 2], "asked again, as the good one is old"
     assert fetcher.take_stale() == []
 
 

@@ -1,4 +1,4 @@
-"""How often a provider is asked: by threads, by processes, over days, and not at all while it wants to be left alone."""
+"""How often a provider is asked: by threads, by processes, in a day, and not at all while it wants to be left alone."""
 
 import multiprocessing
 import time

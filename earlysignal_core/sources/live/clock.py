@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 import pandas as pd
@@ -44,11 +45,13 @@ def new_york(moment: str | pd.Timestamp) -> pd.Timestamp:
     return placed.tz_convert("UTC")
 
 
+@lru_cache(maxsize=1 << 14)
 def end_of_day(day: str | pd.Timestamp) -> pd.Timestamp:
     """Return the last second of a New York day, in UTC."""
     return new_york(pd.Timestamp(day).normalize() + pd.Timedelta(hours=23, minutes=59, seconds=59))
 
 
+@lru_cache(maxsize=1 << 14)
 def close_of(day: str | pd.Timestamp) -> pd.Timestamp:
     """Return the close (UTC) of a session, or the end of a day that is none."""
     wanted = pd.Timestamp(day).normalize()

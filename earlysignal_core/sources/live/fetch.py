@@ -76,7 +76,7 @@ class Fetcher:
             taken, self._stale = self._stale, []
         return taken
 
-    def fetch(self, request: Request, since: pd.Timestamp, parse: Callable[[Answer], T], *, grows: bool = False) -> T:
+    def fetch(self, request: Request, since: pd.Timestamp, parse: Callable[[Answer], T], keeps: float = 0.0) -> T:
         """Return what an answer says that was given at `since` or later, or the newest where none can be had.
 
         Parameters
@@ -87,8 +87,8 @@ class Fetcher:
         parse : callable
             Reads an answer, or raises `UnexpectedShapeError`. An answer that cannot be read is kept all the same: a
             corrected parser finds it.
-        grows : bool
-            Whether answers to this question only grow: then one that holds less than the last is refused.
+        keeps : float
+            The share of the last answer's rows that a new one must hold, for questions whose answers grow.
 
         Raises
         ------
@@ -103,7 +103,7 @@ class Fetcher:
         if self._http is None:
             raise NotKeptError(request.provider, request.asked, "no usable answer is kept")
         try:
-            return self._ask(self._http, request, parse, kept if grows else None)
+            return self._ask(self._http, request, parse, keeps, kept)
         except ProviderError as error:
             if kept is None:
                 raise
@@ -123,7 +123,7 @@ class Fetcher:
         """Return when a question was last answered, or None where it never was."""
         return next((answer.fetched_at for answer in self.store.newest_first(request)), None)
 
-    def _ask(self, http: Http, request: Request, parse: Callable[[Answer], T], last: Kept[T] | None) -> T:
+    def _ask(self, http: Http, request: Request, parse: Callable[[Answer], T], keeps: float, last: Kept[T] | None) -> T:
         answer = http.ask(request)
         with self._lock:
             self._asked += 1
@@ -134,7 +134,7 @@ class Fetcher:
             raise
         if last is not None and isinstance(content, Sized) and isinstance(last.content, Sized):
             new, old = len(content), len(last.content)
-            if new < old:
+            if new < keeps * old:
                 where = self.store.folder(request)
                 raise answer.failure(ShrunkenAnswerError, f"{new} row(s) where there were {old} before ({where})")
         self.store.keep(answer)

@@ -1,6 +1,7 @@
 """Reads records of JSON strictly: a renamed field or a text where a number is due is an error, never a hole."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,15 +78,23 @@ class Record:
 
     def day(self, *names: str) -> pd.Timestamp:
         """Return a day; a time of day that is written with it is left away."""
-        return self.moment(*names).normalize()
+        return _day(self.moment(*names))
+
+    def optional_day(self, *names: str) -> pd.Timestamp | None:
+        """Return a day, None where none of the fields is there or filled."""
+        value = self.optional(*names)
+        moment = _moment(value) if isinstance(value, str) else None
+        if value is not None and moment is None:
+            raise self._of_wrong_type(names, value, "a date")
+        return None if moment is None else _day(moment)
 
     def moment(self, *names: str) -> pd.Timestamp:
         """Return a moment as it is written, with a time zone only where one is written."""
         value = self.needed(*names)
-        try:
-            return pd.Timestamp(value).as_unit("ns")
-        except ValueError:
-            raise self._of_wrong_type(names, value, "a date") from None
+        moment = _moment(value)
+        if moment is None:
+            raise self._of_wrong_type(names, value, "a date")
+        return moment
 
     def unexpected(self, problem: str) -> ProviderError:
         """Return an error about this record."""
@@ -116,3 +125,16 @@ def records(answer: Answer, array: Any = None) -> Iterator[Record]:
         if not isinstance(values, dict):
             raise answer.unexpected(f"record {number} is {type(values).__name__} where an object is due")
         yield Record(answer, number, values)
+
+
+@lru_cache(maxsize=1 << 15)  # the same days come again for every company
+def _moment(value: str) -> pd.Timestamp | None:
+    try:
+        return pd.Timestamp(value).as_unit("ns")
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=1 << 15)
+def _day(moment: pd.Timestamp) -> pd.Timestamp:
+    return moment.normalize()
