@@ -215,7 +215,7 @@ def test_statements_are_known_on_acceptance_by_the_new_york_clock(provider, clie
 
 def test_a_statement_without_its_filing_date_is_refused(provider, client):
     provider.tables["income-statement"] = [statement("A", "2023-09-30", "2023-11-02", 100, spelling="filedAt")]
-    with pytest.raises(UnexpectedShapeError, match="no field `filingDate` or `fillingDate`, only .*filedAt"):
+    with pytest.raises(UnexpectedShapeError, match=r"no field `filingDate` or `fillingDate`, only .*filedAt"):
         client.statements("A", FOREVER)
 
 

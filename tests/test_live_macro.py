@@ -1,6 +1,7 @@
 """FRED by vintage and the BLS by what we saw: each value with the moment from which it was known."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ from earlysignal_core.sources.live.errors import (
     UnknownSeriesError,
     UnreadableAnswerError,
 )
-from earlysignal_core.sources.live.fetch import FOREVER, Fetcher
+from earlysignal_core.sources.live.fetch import Fetcher
 from earlysignal_core.sources.live.http import Http
 from earlysignal_core.sources.live.limits import LocalLimits
 from earlysignal_core.sources.live.raw_store import RawStore
@@ -62,7 +63,7 @@ def series(fetcher, clock):
     def ask(name, since=None):
         rows = fred.Fred(fetcher).series(name, FIRST, since or clock.now(), clock.now())
         table = checked("macro", pd.DataFrame(rows, columns=TABLES["macro"].column_names))
-        return table[["period", "value", "available_at"]].values.tolist()
+        return [list(row) for row in zip(table["period"], table["value"], table["available_at"], strict=True)]
 
     return ask
 
@@ -98,8 +99,7 @@ def test_a_value_that_is_missing_from_the_beginning_is_no_row(fred_there, series
 def test_more_vintages_than_fit_are_asked_in_windows(fred_there, series):
     days = pd.bdate_range("2016-01-01", "2024-02-29")
     fred_there.vintages["DGS10"] = {
-        f"{known:%Y-%m-%d}": {f"{day:%Y-%m-%d}": f"{n / 100:.2f}"}
-        for n, (day, known) in enumerate(zip(days[:-1], days[1:], strict=True))
+        f"{known:%Y-%m-%d}": {f"{day:%Y-%m-%d}": f"{n / 100:.2f}"} for n, (day, known) in enumerate(pairwise(days))
     }
     rows = series("DGS10")
     assert len(days) > 2000
@@ -145,7 +145,7 @@ def test_a_vintage_of_tomorrow_is_not_asked_for(fred_there, series, clock):
         (fred_stand_in.refusal("The series does not exist."), UnknownSeriesError),
         (fred_stand_in.refusal("Variable realtime_end can not be after today's date (2026-05-21)."), FutureDateError),
         (
-            fred_stand_in.refusal("This exceeds the maximum number of vintage dates allowed for this file type (2000)."),
+            fred_stand_in.refusal("This exceeds the maximum number of vintage dates allowed (2000)."),
             TooManyVintagesError,
         ),
         (fred_stand_in.refusal("Bad value."), RefusedError),
@@ -167,7 +167,10 @@ def test_each_failure_of_fred_has_its_class(fred_there, series, fault, error):
 @pytest.mark.parametrize(
     ("observations", "why"),
     [
-        ([{"date": "2024-01-01", "realtime_start": "2024-02-02", "value": 3.7}], "`value` is '3.7' where a text is due"),
+        (
+            [{"date": "2024-01-01", "realtime_start": "2024-02-02", "value": 3.7}],
+            "'3.7' where a text is due",
+        ),
         ([{"date": "2024-01-01", "realtime_start": "2024-02-02", "value": "n/a"}], "'n/a' where a number"),
         ([{"date": "2024-01-01", "value": "3.7"}], "no field `realtime_start`"),
         ([{"date": "soon", "realtime_start": "2024-02-02", "value": "3.7"}], "'soon' where a date is due"),
@@ -203,7 +206,7 @@ def bls_rows(bls_there, clock, tmp_path):
 
 def test_a_value_of_the_bls_is_known_from_when_we_first_saw_it(bls_there, bls_rows, clock):
     values = {("2024", "M01"): "3.7", ("2023", "M13"): "3.6", ("2023", "M12"): "-", ("2023", "M11"): "3.7"}
-    bls_there.values["LNS14000000"] = values
+    bls_there.held["LNS14000000"] = values
     begin = clock.now()
     rows = bls_rows()
     assert rows["series"].unique().tolist() == ["UNRATE"], "under the name of its twin"
@@ -219,7 +222,7 @@ def test_a_value_of_the_bls_is_known_from_when_we_first_saw_it(bls_there, bls_ro
 def test_more_than_fits_is_asked_in_parts(bls_there, bls_rows):
     names = [f"S{n}" for n in range(60)]
     for name in names:
-        bls_there.values[name] = {("1990", "M01"): "1", ("2024", "M01"): "2"}
+        bls_there.held[name] = {("1990", "M01"): "1", ("2024", "M01"): "2"}
     assert len(bls_rows(names, 1990, 2024)) == 120
     said = [json.loads(asked.body) for asked in bls_there.asked]
     assert [(len(one["seriesid"]), one["startyear"], one["endyear"]) for one in said] == [
@@ -233,7 +236,7 @@ def test_more_than_fits_is_asked_in_parts(bls_there, bls_rows):
 @pytest.mark.parametrize("in_a_list", [True, False])
 def test_a_partial_success_keeps_what_there_is(bls_there, bls_rows, in_a_list):
     bls_there.in_a_list = in_a_list
-    bls_there.values["LNS14000000"] = {("2024", "M01"): "3.7"}
+    bls_there.held["LNS14000000"] = {("2024", "M01"): "3.7"}
     assert bls_rows(["LNS14000000", "NONE"])["series"].tolist() == ["UNRATE"]
 
 

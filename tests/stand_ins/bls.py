@@ -20,11 +20,11 @@ INVALID = refused("Invalid parameters.", "REQUEST_FAILED_INVALID_PARAMETERS")
 
 
 class BlsStandIn(StandIn):
-    """Holds `values[series] = {(year, period): value}`."""
+    """Holds `held[series] = {(year, period): value}`."""
 
     def __init__(self) -> None:
         super().__init__(self._answer)
-        self.values: dict[str, dict[tuple[str, str], str]] = {}
+        self.held: dict[str, dict[tuple[str, str], str]] = {}
         self.in_a_list = False
 
     def _answer(self, asked) -> Reply:
@@ -33,14 +33,14 @@ class BlsStandIn(StandIn):
             return refused("The key provided by the User is invalid.")
         assert len(said["seriesid"]) <= 50
         first, last = int(said["startyear"]), int(said["endyear"])
-        remarks = [] if last - first < 20 else [f"Year range has been reduced to the system-allowed limit of 20 years."]
+        remarks = [] if last - first < 20 else ["Year range has been reduced to the system-allowed limit of 20 years."]
         found = []
         for name in said["seriesid"]:
-            if name not in self.values:
+            if name not in self.held:
                 remarks.append(f"Series does not exist for Series {name}")
             data = [
                 {"year": year, "period": period, "periodName": "", "value": value, "footnotes": [{}]}
-                for (year, period), value in self.values.get(name, {}).items()
+                for (year, period), value in self.held.get(name, {}).items()
                 if first <= int(year) <= min(last, first + 19)
             ]
             found.append({"seriesID": name, "data": data})
