@@ -10,8 +10,8 @@ UNDECLARED = as_text(
     "text/html",
 )
 THRESHOLD = as_text(
-    "<!DOCTYPE html><html><title>SEC.gov | Request Rate Threshold Exceeded</title><h1>You've Exceeded the SEC's Traffic "
-    "Limit</h1></html>",
+    "<!DOCTYPE html><html><title>SEC.gov | Request Rate Threshold Exceeded</title><h1>You've Exceeded the SEC's "
+    "Traffic Limit</h1></html>",
     403,
     "text/html",
 )

@@ -23,7 +23,7 @@ class Record:
     """
 
     def __init__(self, answer: Answer, number: int, values: dict[str, Any]) -> None:
-        self._answer, self._number, self._values = answer, number, values
+        self.answer, self.position, self._values = answer, number, values
 
     def get(self, *names: str) -> Any:
         """Return the value under the first name that is there: providers rename fields between generations.
@@ -98,7 +98,7 @@ class Record:
 
     def unexpected(self, problem: str) -> ProviderError:
         """Return an error about this record."""
-        return self._answer.unexpected(f"record {self._number}: {problem}")
+        return self.answer.unexpected(f"record {self.position}: {problem}")
 
     def _of_wrong_type(self, names: tuple[str, ...], value: Any, wanted: str) -> ProviderError:
         return self.unexpected(f"`{names[0]}` is {str(value)[:60]!r} where {wanted} is due")
