@@ -10,6 +10,7 @@ from stand_ins.sec import CONTACT, SecStandIn, filing, form4, form13f
 from stand_ins.server import HTML, FakeClock, as_json, as_text
 
 from earlysignal_core.lake import Lake
+from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live import edgar, thirteenf
 from earlysignal_core.sources.live.errors import (
     NotFoundError,
@@ -53,7 +54,7 @@ def limits(clock):
 
 @pytest.fixture
 def fetcher(sec, clock, limits, tmp_path):
-    settings = edgar.provider(sec.url, sec.url, CONTACT, 10)
+    settings = edgar.provider(LiveSettings(sec_url=sec.url, sec_data_url=sec.url, sec_contact=CONTACT))
     return Fetcher(RawStore(Lake(str(tmp_path))), Http(settings, limits, clock))
 
 
@@ -174,7 +175,7 @@ def test_a_form_that_cannot_be_read_is_named_and_the_others_stay(sec, fetcher, c
 
 
 def test_who_does_not_say_who_he_is_is_never_asked_again(sec, clock, limits, tmp_path):
-    nobody = edgar.provider(sec.url, sec.url, "python", 10)
+    nobody = edgar.provider(LiveSettings(sec_url=sec.url, sec_data_url=sec.url, sec_contact="python"))
     fetcher = Fetcher(RawStore(Lake(str(tmp_path))), Http(nobody, limits, clock))
     with pytest.raises(UndeclaredAgentError, match="EARLYSIGNAL_LIVE__SEC_CONTACT"):
         edgar.Edgar(fetcher).ciks(FOREVER)

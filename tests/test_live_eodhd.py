@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import SecretStr
 from stand_ins import eodhd as stand_in
 from stand_ins.eodhd import KEY, EodhdStandIn, contract
 from stand_ins.server import HTML, FakeClock, as_json
 
 from earlysignal_core.lake import Lake
+from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live import eodhd
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
@@ -40,7 +40,7 @@ def clock():
 
 @pytest.fixture
 def client(provider, clock, tmp_path):
-    settings = eodhd.provider(provider.url, SecretStr(KEY), 1000, 10_000)
+    settings = eodhd.provider(LiveSettings(eodhd_url=provider.url, eodhd_key=KEY))
     return eodhd.Eodhd(Fetcher(RawStore(Lake(str(tmp_path))), Http(settings, LocalLimits(clock), clock)))
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import SecretStr
 from stand_ins import fmp as stand_in
 from stand_ins.fmp import KEY, FmpStandIn, announcement, bar, bars, grade, statement, target
 from stand_ins.server import HTML, FakeClock, as_json, as_text
 
 from earlysignal_core.lake import Lake
+from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live import fmp
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
@@ -47,7 +47,7 @@ def clock():
 
 @pytest.fixture
 def fetcher(provider, clock, tmp_path):
-    settings = fmp.provider(provider.url, SecretStr(KEY), 300, None)
+    settings = fmp.provider(LiveSettings(fmp_url=provider.url, fmp_key=KEY))
     return Fetcher(RawStore(Lake(str(tmp_path))), Http(settings, LocalLimits(clock), clock))
 
 

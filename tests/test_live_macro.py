@@ -6,7 +6,6 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from pydantic import SecretStr
 from stand_ins import bls as bls_stand_in
 from stand_ins import fred as fred_stand_in
 from stand_ins.bls import BlsStandIn
@@ -14,6 +13,7 @@ from stand_ins.fred import FredStandIn
 from stand_ins.server import HTML, FakeClock, as_json, as_text
 
 from earlysignal_core.lake import Lake
+from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live import bls, fred
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
@@ -54,7 +54,7 @@ def fred_there():
 
 @pytest.fixture
 def fetcher(fred_there, clock, tmp_path):
-    settings = fred.provider(fred_there.url, SecretStr(fred_stand_in.KEY), 120)
+    settings = fred.provider(LiveSettings(fred_url=fred_there.url, fred_key=fred_stand_in.KEY))
     return Fetcher(RawStore(Lake(str(tmp_path))), Http(settings, LocalLimits(clock), clock))
 
 
@@ -194,7 +194,7 @@ def bls_there():
 
 @pytest.fixture
 def bls_rows(bls_there, clock, tmp_path):
-    settings = bls.provider(bls_there.url, SecretStr(bls_stand_in.KEY), 500)
+    settings = bls.provider(LiveSettings(bls_url=bls_there.url, bls_key=bls_stand_in.KEY))
     client = bls.Bls(Fetcher(RawStore(Lake(str(tmp_path))), Http(settings, LocalLimits(clock), clock)))
 
     def ask(names=("LNS14000000",), first=2023, last=2024, since=None):

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pandas as pd
-from pydantic import SecretStr
 
+from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live.errors import BadKeyError, ProviderError, QuotaExhaustedError, RefusedError
 from earlysignal_core.sources.live.errors import ServerFailedError as OverCapacityError
 from earlysignal_core.sources.live.fetch import Fetcher
@@ -31,9 +31,12 @@ _MONTH = re.compile(r"M(0[1-9]|1[0-2])")  # M13 is the year's average
 _MISSING = "-"
 
 
-def provider(url: str, key: SecretStr, per_day: int) -> Provider:
-    """Return how to speak with the BLS."""
-    return Provider(NAME, {"": url}, Limit(50, 10.0, per_day), judge, key, _with_key)
+def provider(settings: LiveSettings) -> Provider | None:
+    """Return how to speak with the BLS, or None without a key."""
+    if settings.bls_key is None:
+        return None
+    limit = Limit(50, 10.0, settings.bls_per_day)
+    return Provider(NAME, {"": settings.bls_url}, limit, judge, settings.bls_key, _with_key)
 
 
 def _with_key(request: httpx.Request, key: str) -> httpx.Request:

@@ -15,6 +15,7 @@ import pandas as pd
 from defusedxml import ElementTree
 from httpx import codes
 
+from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live.clock import new_york
 from earlysignal_core.sources.live.errors import (
     NotFoundError,
@@ -44,19 +45,13 @@ _XML = re.compile(r"<XML>\s*(.*?)\s*</XML>", re.DOTALL)
 _COLUMNS = ("accessionNumber", "filingDate", "acceptanceDateTime", "form", "items", "size")
 
 
-def provider(url: str, data_url: str, contact: str, per_second: int) -> Provider:
-    """Return how to speak with EDGAR.
-
-    Parameters
-    ----------
-    url, data_url : str
-        Of documents, and of the lists of filings.
-    contact : str
-        Who asks: a name and an e-mail address.
-    per_second : int
-    """
-    limit = Limit(per_second, 1.0)
-    return Provider(NAME, {"": url, "data": data_url}, limit, judge, headers={"User-Agent": contact}, back_off=_PAUSE)
+def provider(settings: LiveSettings) -> Provider | None:
+    """Return how to speak with EDGAR, or None without a contact; lists of filings have a host of their own."""
+    if settings.sec_contact is None:
+        return None
+    hosts = {"": settings.sec_url, "data": settings.sec_data_url}
+    contact = {"User-Agent": settings.sec_contact}
+    return Provider(NAME, hosts, Limit(settings.sec_per_second, 1.0), judge, headers=contact, back_off=_PAUSE)
 
 
 def judge(answer: Answer) -> None:

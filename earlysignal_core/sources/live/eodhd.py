@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from httpx import codes
-from pydantic import SecretStr
 
+from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live.clock import close_of
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
@@ -40,9 +40,12 @@ _SETTLES = pd.Timedelta(hours=12)
 _LAST_EXPIRY = pd.Timestamp("2099-12-31")
 
 
-def provider(url: str, key: SecretStr, per_minute: int, per_day: int) -> Provider:
-    """Return how to speak with EODHD."""
-    return Provider(NAME, {"": url}, Limit(per_minute, 60.0, per_day), judge, key, key_as_parameter("api_token"))
+def provider(settings: LiveSettings) -> Provider | None:
+    """Return how to speak with EODHD, or None without a key."""
+    if settings.eodhd_key is None:
+        return None
+    limit = Limit(settings.eodhd_per_minute, 60.0, settings.eodhd_per_day)
+    return Provider(NAME, {"": settings.eodhd_url}, limit, judge, settings.eodhd_key, key_as_parameter("api_token"))
 
 
 def judge(answer: Answer) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from httpx import codes
-from pydantic import SecretStr
 
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live.clock import close_of, end_of_day, new_york, new_york_day
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
@@ -62,17 +62,12 @@ _PAGE = 100
 _MOST_PAGES = 100
 
 
-def provider(url: str, key: SecretStr, per_minute: int, per_day: int | None) -> Provider:
-    """Return how to speak with FMP."""
-    return Provider(
-        NAME,
-        {"": url},
-        Limit(per_minute, 60.0, per_day),
-        judge,
-        key,
-        key_as_parameter("apikey"),
-        back_off=_BACK_OFF,
-    )
+def provider(settings: LiveSettings) -> Provider | None:
+    """Return how to speak with FMP, or None without a key."""
+    if settings.fmp_key is None:
+        return None
+    limit = Limit(settings.fmp_per_minute, 60.0, settings.fmp_per_day)
+    return Provider(NAME, {"": settings.fmp_url}, limit, judge, settings.fmp_key, key_as_parameter("apikey"))
 
 
 def judge(answer: Answer) -> None:

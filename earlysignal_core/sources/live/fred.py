@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from httpx import codes
-from pydantic import SecretStr
 
+from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live.clock import end_of_day
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
@@ -44,10 +44,12 @@ _MEANS: tuple[tuple[str, type[ProviderError]], ...] = (
 )
 
 
-def provider(url: str, key: SecretStr, per_minute: int) -> Provider:
-    """Return how to speak with FRED."""
-    limit = Limit(per_minute, 60.0)
-    return Provider(NAME, {"": url}, limit, judge, key, key_as_parameter("api_key"))
+def provider(settings: LiveSettings) -> Provider | None:
+    """Return how to speak with FRED, or None without a key."""
+    if settings.fred_key is None:
+        return None
+    limit = Limit(settings.fred_per_minute, 60.0)
+    return Provider(NAME, {"": settings.fred_url}, limit, judge, settings.fred_key, key_as_parameter("api_key"))
 
 
 def judge(answer: Answer) -> None:
