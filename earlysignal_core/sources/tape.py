@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, NaiveDatetime, ValidationError, fiel
 from earlysignal_core.errors import SourceError
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings, TapeSettings
-from earlysignal_core.sources.source import SourceDescription
+from earlysignal_core.sources.source import Gap, SourceDescription
 from earlysignal_core.tables import KNOWABLE, TABLES, UNIVERSE, own_date
 from earlysignal_core.trading_calendar import as_of
 from earlysignal_core.validation import checked, no_rows
@@ -133,6 +133,10 @@ class TapeSource:
         first = quarter == Quarter.parse(self.description.first)
         rows = self._rows(table, None if first else quarter.start, (quarter + 1).start)
         return checked(table, rows, str(quarter))
+
+    def gaps(self, table: str, quarter: Quarter) -> list[Gap]:  # noqa: ARG002 - as of every source
+        """Return nothing: a tape is whole, or it is refused."""
+        return []
 
     def _rows(self, name: str, start: pd.Timestamp | None, end: pd.Timestamp) -> pd.DataFrame:
         table, dataset = TABLES[name], self._dataset(name)

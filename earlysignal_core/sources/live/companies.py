@@ -49,6 +49,22 @@ def from_file(path: Path) -> pd.DataFrame:
     return _universe(frame)
 
 
+def cusips_from_file(path: Path) -> dict[str, str]:
+    """Read a CSV file of ``cusip,symbol``.
+
+    Raises
+    ------
+    LiveSettingsError
+        If the file is not there or has other columns.
+    """
+    if not path.is_file():
+        raise LiveSettingsError(f"there is no file {path}. Remedy: correct EARLYSIGNAL_LIVE__CUSIPS.")
+    frame = pd.read_csv(path, dtype=str)
+    if not {"cusip", "symbol"} <= set(frame):
+        raise LiveSettingsError(f"{path} has no columns `cusip` and `symbol`. Remedy: add them.")
+    return dict(zip(frame["cusip"].str.upper(), frame["symbol"], strict=True))
+
+
 def from_constituents(rows: Rows) -> pd.DataFrame:
     """Return the universe of a provider's list of constituents as of today."""
     return _universe(pd.DataFrame(rows, columns=["symbol", "name", "sector"]))

@@ -119,10 +119,6 @@ class Fetcher:
                 found.append(Kept(answer.fetched_at, parse(answer)))
         return found[::-1]
 
-    def fetched_at(self, request: Request) -> pd.Timestamp | None:
-        """Return when a question was last answered, or None where it never was."""
-        return next((answer.fetched_at for answer in self.store.newest_first(request)), None)
-
     def _ask(self, http: Http, request: Request, parse: Callable[[Answer], T], keeps: float, last: Kept[T] | None) -> T:
         answer = http.ask(request)
         with self._lock:

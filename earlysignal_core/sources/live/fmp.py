@@ -144,19 +144,20 @@ class Fmp:
         request = Request(NAME, path, {"symbol": symbol, **dates})
         return self._fetcher.fetch(request, since, lambda answer: _bars(answer, symbol), keeps=1.0)
 
-    def statements_request(self, symbol: str) -> Request:
-        """Return the question for a company's quarterly statements."""
-        return Request(NAME, "/stable/income-statement", {"symbol": symbol, "period": "quarter", "limit": "80"})
-
     def statements(self, symbol: str, since: pd.Timestamp) -> Rows:
         """Return a company's quarterly statements.
 
         A statement is known from its acceptance on. One that reads otherwise than when we first saw it is a
         restatement, and known from the moment on at which we saw that.
         """
-        request = self.statements_request(symbol)
+        request = _statements_request(symbol)
         self._fetcher.fetch(request, since, lambda answer: _statements(answer, symbol), _MOST_OF_IT)
         return list(_restated(self._fetcher.history(request, lambda answer: _statements(answer, symbol))))
+
+    def newest_period(self, symbol: str) -> pd.Timestamp | None:
+        """Return the end of the newest period of which a statement is kept, without asking."""
+        kept = self._fetcher.history(_statements_request(symbol), lambda answer: _statements(answer, symbol))
+        return max((row["period_end"] for row in kept[-1].content), default=None) if kept else None
 
     def grades(self, symbol: str, since: pd.Timestamp) -> Rows:
         """Return the grades that analysts gave a company, known at the end of the day."""
@@ -394,6 +395,10 @@ def _constituents(answer: Answer) -> Rows:
         {"symbol": record.needed("symbol"), "name": record.text("name"), "sector": record.text("sector")}
         for record in records(answer)
     ]
+
+
+def _statements_request(symbol: str) -> Request:
+    return Request(NAME, "/stable/income-statement", {"symbol": symbol, "period": "quarter", "limit": "80"})
 
 
 def _targets_page(symbol: str, page: int) -> Request:

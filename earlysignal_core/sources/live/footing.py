@@ -32,12 +32,13 @@ def apart(earnings: pd.DataFrame, splits: pd.DataFrame) -> pd.Series:
     months of a split of two for one looks the same, and loses its surprise as well.
     """
     found = pd.Series(np.nan, index=earnings.index)
-    ratio = np.log((earnings["eps_actual"] / earnings["eps_estimate"]).where(lambda r: (r > 0) & np.isfinite(r)))
+    quotient = earnings["eps_actual"] / earnings["eps_estimate"]
+    comparable = (quotient > 0) & np.isfinite(quotient)
     for symbol, of_company in splits[np.abs(np.log(splits["value"])) >= _SMALLEST].groupby("symbol"):
-        rows = earnings.index[(earnings["symbol"] == symbol) & ratio.notna()]
-        gap = ratio[rows]
+        rows = earnings.index[(earnings["symbol"] == symbol) & comparable]
+        gap = np.log(quotient[rows].to_numpy())
         for session, value in zip(of_company["session"], of_company["value"], strict=True):
             near = (earnings.loc[rows, "announced_on"] - session).abs() <= _NEAR
-            undone = np.minimum((gap - np.log(value)).abs(), (gap + np.log(value)).abs())
-            found[rows[near & (undone < gap.abs() / 2)]] = value
+            undone = np.minimum(np.abs(gap - np.log(value)), np.abs(gap + np.log(value)))
+            found[rows[near.to_numpy() & (undone < np.abs(gap) / 2)]] = value
     return found

@@ -6,36 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import pandas as pd
-
 from earlysignal_core.sources.live.errors import BreakerOpenError, IncompleteError, ProviderError
+from earlysignal_core.sources.source import Gap
 
 _HOPELESS = 10
 """Failures from the beginning on, without one success: what is asked for is not to be had at all."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Gap:
-    """What a table lacks, or had to take from an older answer.
-
-    Attributes
-    ----------
-    table : str
-    what : str
-        Usually a symbol.
-    provider : str
-    why : str
-    served : Timestamp or None
-        When the older answer that serves was given; None where nothing does.
-    """
-
-    table: str
-    what: str
-    provider: str
-    why: str
-    served: pd.Timestamp | None = None
 
 
 @dataclass(frozen=True)
