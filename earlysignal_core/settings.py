@@ -122,7 +122,7 @@ class LiveSettings(BaseModel):
     managers: tuple[int, ...] = ()
     cusips: Path | None = None
 
-    workers: int = Field(4, ge=1)
+    workers: int = Field(8, ge=1)
     # The share of a table's companies that may be missing before the table is refused as a whole.
     may_miss: float = Field(0.1, ge=0, le=1)
     # Answers come from what is kept alone: the replay after a corrected parser.

@@ -52,14 +52,15 @@ def end_of_day(day: str | pd.Timestamp) -> pd.Timestamp:
 
 
 @lru_cache(maxsize=1 << 14)
-def close_of(day: str | pd.Timestamp) -> pd.Timestamp:
+def session_close(day: pd.Timestamp) -> pd.Timestamp | None:
+    """Return the close (UTC) of a session, or None for a day that is none."""
+    at = int(sessions().searchsorted(day))
+    return closes()[at] if at < len(sessions()) and sessions()[at] == day else None
+
+
+def close_of(day: pd.Timestamp) -> pd.Timestamp:
     """Return the close (UTC) of a session, or the end of a day that is none."""
-    wanted = pd.Timestamp(day).normalize()
-    at = int(sessions().searchsorted(wanted))
-    if at < len(sessions()) and sessions()[at] == wanted:
-        moment: pd.Timestamp = closes()[at]
-        return moment
-    return end_of_day(wanted)
+    return session_close(day) or end_of_day(day)
 
 
 def new_york_day(moment: pd.Timestamp) -> pd.Timestamp:

@@ -15,7 +15,7 @@ from httpx import codes
 
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import LiveSettings
-from earlysignal_core.sources.live.clock import close_of, end_of_day, new_york, new_york_day
+from earlysignal_core.sources.live.clock import close_of, end_of_day, new_york, new_york_day, session_close
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
     LegacyEndpointError,
@@ -279,9 +279,9 @@ def _bars(answer: Answer, symbol: str) -> Rows:
     rows = []
     for record in records(answer):
         day = record.day("date")
-        known = close_of(day)
+        known = session_close(day)
         close = record.number("adjClose", "close")
-        if known > answer.fetched_at or not close > 0:
+        if known is None or known > answer.fetched_at or not close > 0:
             continue
         rows.append(
             {

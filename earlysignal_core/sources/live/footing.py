@@ -32,7 +32,7 @@ def apart(earnings: pd.DataFrame, splits: pd.DataFrame) -> pd.Series:
     months of a split of two for one looks the same, and loses its surprise as well.
     """
     found = pd.Series(np.nan, index=earnings.index)
-    quotient = earnings["eps_actual"] / earnings["eps_estimate"]
+    quotient = (earnings["eps_actual"] / earnings["eps_estimate"]).astype("float64")
     comparable = (quotient > 0) & np.isfinite(quotient)
     for symbol, of_company in splits[np.abs(np.log(splits["value"])) >= _SMALLEST].groupby("symbol"):
         rows = earnings.index[(earnings["symbol"] == symbol) & comparable]

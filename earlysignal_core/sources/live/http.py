@@ -299,7 +299,7 @@ class Http:
 
     def _fetched_at(self, request: Request, headers: Mapping[str, str]) -> pd.Timestamp:
         """Return the later of our time and the provider's: a slow clock may not date an answer before it was given."""
-        now = self._clock.now()
+        now = self._clock.now().ceil("us")  # as it is kept
         told = _moment(headers.get("date"))
         if told is None:
             return now

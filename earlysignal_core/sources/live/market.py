@@ -84,7 +84,8 @@ class Market:
                 day = row["expected_on"]
                 announced[row["symbol"], day] = {**row, "announced_on": day, KNOWABLE: known}
         rows = frame("earnings", list(announced.values()))
-        split = apart(rows, self._splits(quarter - 1, min(quarter + 1, Quarter.of(new_york_day(now)))))
+        until = min(quarter + 1, Quarter.of(new_york_day(now)))
+        split = apart(rows, frame("corporate_actions", self._actions(quarter - 1, until, self.fmp.splits)))
         gaps = [
             Gap(
                 "earnings",
@@ -106,10 +107,9 @@ class Market:
 
     def corporate_actions(self, quarter: Quarter) -> Collected:
         """Return a quarter's splits and dividends."""
-        dividends = self._by_month(quarter.start, quarter.end, self.fmp.dividends)
-        rows = [self._named(row.content) for row in dividends if self._is_ours(row.content)]
-        every = pd.concat([self._splits(quarter, quarter), _actions(rows)], ignore_index=True)
-        return Collected(every[every[KNOWABLE] <= self.clock.now()], [])
+        now = self.clock.now()
+        rows = [row for ask in (self.fmp.splits, self.fmp.dividends) for row in self._actions(quarter, quarter, ask)]
+        return Collected(frame("corporate_actions", [row for row in rows if row[KNOWABLE] <= now]), [])
 
     def income_statements(self) -> Collected:
         """Return all statements of the companies; those that have announced since are asked for until it is there."""
@@ -143,9 +143,10 @@ class Market:
         every = self._by_month(first, last, self.fmp.announcements)
         return [Kept(kept.fetched_at, self._named(kept.content)) for kept in every if self._is_ours(kept.content)]
 
-    def _splits(self, first: Quarter, last: Quarter) -> pd.DataFrame:
-        every = self._by_month(first.start, last.end, self.fmp.splits)
-        return _actions([self._named(kept.content) for kept in every if self._is_ours(kept.content)])
+    def _actions(self, first: Quarter, last: Quarter, ask: Months) -> Rows:
+        every = self._by_month(first.start, last.end, ask)
+        ours = [self._named(kept.content) for kept in every if self._is_ours(kept.content)]
+        return list({(row["symbol"], row["session"]): row for row in ours}.values())
 
     def _by_month(
         self, first: pd.Timestamp, last: pd.Timestamp, ask: Callable[..., list[Kept[Row]]]
@@ -186,7 +187,3 @@ class Market:
 
     def _named(self, row: Row) -> Row:
         return {**row, "symbol": self._own[row["symbol"]]}
-
-
-def _actions(rows: Rows) -> pd.DataFrame:
-    return frame("corporate_actions", rows).drop_duplicates(["symbol", "session", "kind"])

@@ -155,7 +155,9 @@ class LiveSource:
                 fetcher.take_stale()
             collected = self._collect(table, quarter)
             self._gaps[table, quarter] = [*collected.gaps, *self._stale(table)]
-        rows = checked(table, collected.rows, str(quarter))
+        rows = collected.rows
+        if rows.empty:
+            return no_rows(table)
         dates = own_date(TABLES[table], rows)
         first = quarter == Quarter.parse(self._live.first)
         within = (dates < (quarter + 1).start) & (dates >= quarter.start if not first else True)
