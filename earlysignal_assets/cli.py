@@ -4,18 +4,17 @@ import json
 import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
 
 from earlysignal_assets import tables_shown
+from earlysignal_assets.cli_production import production
+from earlysignal_assets.terminal import Tape, console, progress, report_failures
 from earlysignal_assets.workspace import Workspace, choose_source
 from earlysignal_core.errors import EarlySignalError, SourceError
 from earlysignal_core.quarters import Quarter
@@ -26,10 +25,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-# A pipe has no width of its own: wide enough for every table.
-console = Console(width=None if sys.stdout.isatty() else 110)
-_SOURCE_HELP = "A tape's folder. Without it: EARLYSIGNAL_TAPE, else the bundled synthetic source."
-Tape = Annotated[Path | None, typer.Option(help=_SOURCE_HELP, show_default=False)]
 From = Annotated[str | None, typer.Option("--from", help="First quarter, like 2016-Q1. Default: the source's first.")]
 To = Annotated[str | None, typer.Option(help="Last quarter. Default: the source's last.")]
 
@@ -42,7 +37,7 @@ def main() -> None:
     try:
         app()
     except EarlySignalError as error:
-        console.print(f"[red]Error[/red] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[red]Error[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -51,8 +46,8 @@ def demo(tape: Tape = None) -> None:
     """Run the whole walk-forward: every quarter collected, trained and judged; ends with the table and the report."""
     workspace = _workspace(tape)
     console.print(f"Source [bold]{workspace.source.description.name}[/bold], workspace {workspace.root}")
-    with _progress() as progress:
-        outcome = _runs().walk_forward(workspace, workspace.source.description.quarters, progress)
+    with progress() as told:
+        outcome = _runs().walk_forward(workspace, workspace.source.description.quarters, told)
     _finish(workspace, outcome)
 
 
@@ -70,8 +65,8 @@ def backfill(
     quarters = _chosen_quarters(workspace, first, to)
     runs = _runs()
     runs.check_names(select or [])
-    with _progress() as progress:
-        outcome = runs.walk_forward(workspace, quarters, progress, select=select)
+    with progress() as told:
+        outcome = runs.walk_forward(workspace, quarters, told, select=select)
     _finish(workspace, outcome)
 
 
@@ -93,13 +88,13 @@ def train(
     check_version(version)
     workspace = _workspace(tape, universe=universe)
     (last,) = _chosen_quarters(workspace, quarter, quarter)[-1:]
-    with _progress() as progress:
+    with progress() as told:
         outcome = _runs().train(
-            workspace, last, progress, version=version, skip_ingest=skip_ingest, skip_validation=skip_validation
+            workspace, last, told, version=version, skip_ingest=skip_ingest, skip_validation=skip_validation
         )
     if not outcome.failures:
         tables_shown.print_model(console, model_of_quarter(workspace.lake, last))
-    _report_failures(outcome)
+    report_failures(outcome)
 
 
 @app.command()
@@ -169,6 +164,9 @@ def audit(
     tables_shown.print_findings(console, findings)
 
 
+app.add_typer(production)
+
+
 def _workspace(tape: Path | None, *, universe: str | None = None) -> Workspace:
     choose_source(tape)
     return Workspace(Settings(universe=universe))
@@ -193,14 +191,6 @@ def _runs() -> Any:
     return runs
 
 
-@contextmanager
-def _progress() -> Iterator[Any]:
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
-        task = bar.add_task("starting")
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
-
-
 def _finish(workspace: Workspace, outcome: Any) -> None:
     from earlysignal_core.quarterly import FIGURES, REPORT
 
@@ -216,14 +206,7 @@ def _finish(workspace: Workspace, outcome: Any) -> None:
         console.print(f"Report   {lake.url}/{REPORT}\nSummary  {file}", soft_wrap=True, highlight=False)
         tape = f" TAPE={workspace.settings.tape}" if workspace.settings.tape else ""
         console.print(f"The same in the Dagster UI: `make up{tape}`", soft_wrap=True, highlight=False)
-    _report_failures(outcome)
-
-
-def _report_failures(outcome: Any) -> None:
-    for what, reason in outcome.failures.items():
-        console.print(f"[red]{what}[/red] {reason}", soft_wrap=True, highlight=False)
-    if outcome.failures:
-        raise typer.Exit(1)
+    report_failures(outcome)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,18 @@
 
 import dagster as dg
 
-from earlysignal_assets import caches, datasets, evaluation, features, models
+from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production
 from earlysignal_assets.jobs import JOBS
+from earlysignal_assets.operations import OPERATIONS
 from earlysignal_assets.partitions import WORKSPACE
-from earlysignal_assets.resources import LakeResource, SourceResource
+from earlysignal_assets.resources import LakeResource, LedgerResource, SourceResource
 from earlysignal_assets.sensors import SENSORS
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([caches, features, datasets, models, evaluation]),
-    jobs=JOBS,
+    assets=dg.load_assets_from_modules([caches, features, datasets, models, evaluation, production, monitoring]),
+    jobs=[*JOBS, *OPERATIONS],
     sensors=SENSORS,
-    resources={"lake": LakeResource(url=WORKSPACE.lake_url), "source": SourceResource()},
+    resources={"lake": LakeResource(url=WORKSPACE.lake_url), "source": SourceResource(), "ledger": LedgerResource()},
     # Assets take fractions of a second: a process for each step would cost four.
     executor=dg.in_process_executor,
 )

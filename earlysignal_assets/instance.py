@@ -1,10 +1,14 @@
-"""Where the Dagster instance of a source lives: its folder, its configuration and its database."""
+"""Where the Dagster instance and the ledger of a source live: a folder, a configuration and two databases."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from earlysignal_assets.postgres import ensure_database
+from earlysignal_assets.postgres import ensure_database, server
+from earlysignal_assets.workspace import Workspace
 from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.ledger.connection import Ledger
 
 _CONFIGURATION = Path(__file__).parents[1] / "dagster.yaml"
 _STORAGE = b"""
@@ -31,7 +35,7 @@ def source_folder(home: Path, source_name: str) -> Path:
 
 
 def prepare(home: Path, source_name: str, base_url: str) -> dict[str, str]:
-    """Prepare the Dagster instance of a source, and return the environment that its processes need.
+    """Prepare the Dagster instance and the ledger's database, and return the environment that their processes need.
 
     Parameters
     ----------
@@ -45,12 +49,12 @@ def prepare(home: Path, source_name: str, base_url: str) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Environment variables. One of them holds the database's URL, perhaps with a password.
+        Environment variables. Two of them hold a database's URL, perhaps with a password.
 
     Raises
     ------
     EarlySignalError
-        If the database cannot be created or the folder not written.
+        If a database cannot be created or the folder not written.
     """
     folder = source_folder(home, source_name) / "dagster"
     try:
@@ -64,11 +68,34 @@ def prepare(home: Path, source_name: str, base_url: str) -> dict[str, str]:
             f"cannot prepare {folder}: {error.strerror}. Remedy: check free space and permissions, or choose another "
             f"folder by EARLYSIGNAL_HOME."
         ) from error
-    database = re.sub(r"[^a-z0-9]", "_", f"dagster_{source_name}".lower())
     return {
         "EARLYSIGNAL_HOME": str(folder.parents[1]),
         "DAGSTER_HOME": str(folder),
-        "EARLYSIGNAL_DAGSTER_URL": ensure_database(base_url, database),
+        "EARLYSIGNAL_DAGSTER_URL": _database(base_url, f"dagster_{source_name}"),
+        "EARLYSIGNAL_LEDGER_URL": _database(base_url, f"ledger_{source_name}"),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",
     }
+
+
+@contextmanager
+def ledger_of(workspace: Workspace) -> Iterator[Ledger]:
+    """Start PostgreSQL if need be and open the workspace's ledger, at its newest revision.
+
+    Raises
+    ------
+    EarlySignalError
+        If PostgreSQL cannot be started or reached, or a newer version of this program has been here.
+    """
+    url = workspace.settings.database_url
+    source_folder(workspace.home, workspace.name)  # refuses a name that cannot be a database's
+    with (
+        server(workspace.home, url.get_secret_value() if url else None) as base_url,
+        Ledger(_database(base_url, f"ledger_{workspace.name}")) as ledger,
+    ):
+        ledger.migrate()
+        yield ledger
+
+
+def _database(base_url: str, name: str) -> str:
+    return ensure_database(base_url, re.sub(r"[^a-z0-9]", "_", name.lower()))

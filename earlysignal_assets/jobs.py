@@ -1,20 +1,35 @@
 """The jobs of a walk-forward: the caches of all quarters in one run, one run a quarter, the report."""
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from earlysignal_assets import caches, datasets, evaluation, features, models
+from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production
 
+DAY_JOB, RETRAIN_JOB = "day", "retrain"
 _ASSETS = {
     "companies": [caches.universe],
     "collect": [*caches.CACHE_ASSETS, features.labels],
     "quarter": [features.feature_table, datasets.dataset, models.models, evaluation.evaluation],
     "report": [caches.data_audit, evaluation.walk_forward],
+    DAY_JOB: [
+        production.refreshed_data,
+        production.predictions,
+        production.stock_selection,
+        monitoring.drift_report,
+        production.outcomes,
+        monitoring.live_data_quality,
+        monitoring.production_metrics,
+        production.retrain_decision,
+    ],
+    RETRAIN_JOB: [production.refreshed_data, production.retrain],
 }
 _DESCRIPTIONS = {
     "companies": "Reads the companies and what the source says of itself.",
     "collect": "Reads every table of the source into the caches, any number of quarters in one run, and labels them.",
     "quarter": "One quarter of the walk-forward: features, dataset, model, evaluation. Run quarters in time order.",
     "report": "Audits the data and judges all quarters together.",
+    DAY_JOB: "A day of production: refresh, predict, watch, collect outcomes, decide. The day sensor starts it.",
+    RETRAIN_JOB: "Trains a challenger and holds it against the champion. The retrain sensor starts it.",
 }
 JOBS = [
     dg.define_asset_job(name, dg.AssetSelection.assets(*assets), description=_DESCRIPTIONS[name])
@@ -24,4 +39,9 @@ JOBS = [
 
 def assets_of(job: str) -> list[str]:
     """Return the names of a job's assets."""
-    return [asset.key.to_user_string() for asset in _ASSETS[job]]
+    return [key.to_user_string() for asset in _ASSETS[job] for key in asset.keys]
+
+
+def job_named(name: str) -> UnresolvedAssetJobDefinition:
+    """Return a job by its name."""
+    return next(job for job in JOBS if job.name == name)

@@ -1,6 +1,7 @@
-"""Quarters as Dagster partitions, and how assets look back over them."""
+"""Quarters and days as Dagster partitions, and how assets look back over them."""
 
 import dagster as dg
+import pandas as pd
 
 from earlysignal_assets.workspace import Workspace
 from earlysignal_core.quarters import Quarter
@@ -8,7 +9,7 @@ from earlysignal_core.settings import Settings
 
 # Opened when the definitions are loaded: by then the command has chosen the source.
 WORKSPACE = Workspace(Settings())
-_SPAN = WORKSPACE.source.description.quarters
+_SPAN, _EVENTS = WORKSPACE.source.description.quarters, WORKSPACE.source.description.event_quarters
 
 # The end is fixed by the source: without it the last quarter would be the wall clock's.
 QUARTERS = dg.TimeWindowPartitionsDefinition(
@@ -28,3 +29,14 @@ def quarters_back(quarters: int, *, including: int = 0) -> dg.TimeWindowPartitio
 def quarter_of(context: dg.AssetExecutionContext) -> Quarter:
     """Return the quarter that a run stands for."""
     return Quarter.parse(context.partition_key)
+
+
+# Production: a day of the source for each of its dates. `end_offset` is not needed: the source's end is known.
+DAYS = dg.DailyPartitionsDefinition(
+    start_date=_EVENTS[0].start.to_pydatetime(), end_date=(_SPAN[-1] + 1).start.to_pydatetime()
+)
+
+
+def day_of(context: dg.AssetExecutionContext) -> pd.Timestamp:
+    """Return the day that a run stands for."""
+    return pd.Timestamp(context.partition_key)

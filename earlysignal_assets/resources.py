@@ -1,8 +1,13 @@
-"""What assets are given: the lake and the source."""
+"""What assets are given: the lake, the source and the ledger."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import dagster as dg
 
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
+from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source, open_source
 
@@ -29,3 +34,26 @@ class SourceResource(dg.ConfigurableResource[Source]):
     ) -> Source:
         """Open it."""
         return open_source(Settings())
+
+
+class LedgerResource(dg.ConfigurableResource[Ledger]):
+    """The ledger that the settings name; it is open for as long as a run lasts.
+
+    Its URL is no field, since Dagster shows fields and it may hold a password.
+    """
+
+    @contextmanager
+    def yield_for_execution(
+        self,
+        context: dg.InitResourceContext,  # noqa: ARG002 - Dagster passes it by name
+    ) -> Generator[Ledger, None, None]:
+        """Open it at its newest revision, and close it."""
+        url = Settings().ledger_url
+        if url is None:
+            raise EarlySignalError(
+                "no ledger is named. Remedy: start Dagster by `earlysignal up`, or set EARLYSIGNAL_LEDGER_URL to a "
+                "PostgreSQL database."
+            )
+        with Ledger(url.get_secret_value()) as ledger:
+            ledger.migrate()
+            yield ledger

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 import dagster as dg
+import pandas as pd
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from earlysignal_assets.instance import prepare
@@ -59,8 +60,10 @@ def run_job(
     outcome: Outcome,
     *,
     quarters: Sequence[Quarter] = (),
+    day: pd.Timestamp | None = None,
     select: Sequence[str] | None = None,
     config: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> bool:
     """Execute a job in this process and record it as a run.
 
@@ -73,10 +76,14 @@ def run_job(
         Takes up the seconds and what failed.
     quarters : sequence of Quarter
         None for assets without partitions; several only for assets that take them in one run.
+    day : Timestamp, optional
+        The partition of a job of production.
     select : sequence of str, optional
         Only these assets of the job.
     config : mapping, optional
         Configuration of assets, by name.
+    tags : mapping, optional
+        Tags of the run that tell what caused it.
 
     Returns
     -------
@@ -85,9 +92,10 @@ def run_job(
     """
     from earlysignal_assets.definitions import defs  # loads the source: only commands that run assets pay for it
 
-    tags = {**process_tags(), "earlysignal/started_by": "command"}
+    marks = {**process_tags(), "earlysignal/started_by": "command", **(tags or {})}
+    keys = [quarter.key for quarter in quarters] if day is None else [f"{day:%Y-%m-%d}"]
     if len(quarters) > 1:
-        tags |= {
+        marks |= {
             ASSET_PARTITION_RANGE_START_TAG: quarters[0].key,
             ASSET_PARTITION_RANGE_END_TAG: quarters[-1].key,
         }
@@ -95,14 +103,14 @@ def run_job(
     result = defs.resolve_job_def(job).execute_in_process(
         run_config={**_QUIET, "ops": {name: {"config": values} for name, values in (config or {}).items()}},
         instance=instance,
-        partition_key=quarters[0].key if len(quarters) == 1 else None,
+        partition_key=keys[0] if len(keys) == 1 else None,
         asset_selection=[dg.AssetKey(name) for name in select] if select is not None else None,
-        tags=tags,
+        tags=marks,
         raise_on_error=False,
     )
     outcome.seconds[job] = outcome.seconds.get(job, 0.0) + monotonic() - started
     if not result.success:
-        what = f"{job} {quarters[0]}" if len(quarters) == 1 else job
+        what = f"{job} {quarters[0] if day is None else keys[0]}" if len(keys) == 1 else job
         outcome.failures[what] = _reason(result)
     return result.success
 

@@ -1,6 +1,25 @@
-"""Sensors, all of them running from the start."""
+"""Sensors, all of them running from the start: the report, the day, retrains, failed runs, alerts."""
+
+from datetime import UTC, datetime
 
 import dagster as dg
+
+from earlysignal_assets.clock import domain_now
+from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB, job_named
+from earlysignal_assets.production import production_of
+from earlysignal_assets.requests import DAY, note_failure, tags_of_day, tags_of_retrain
+from earlysignal_core import daily
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger import days, retrain_requests
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.vocabulary import RetrainState
+from earlysignal_core.monitoring import retrain_policy
+from earlysignal_core.monitoring.alerts import deliver
+from earlysignal_core.settings import Settings
+
+_LONGEST_PAUSE_MINUTES = 60
+# Plain `dagster dev` has no ledger: what asks it waits to be switched on.
+_ON = dg.DefaultSensorStatus.RUNNING if Settings().ledger_url else dg.DefaultSensorStatus.STOPPED
 
 report_sensor = dg.AutomationConditionSensorDefinition(
     "report_sensor",
@@ -8,4 +27,70 @@ report_sensor = dg.AutomationConditionSensorDefinition(
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Renews the walk-forward report when evaluations have changed and none is under way.",
 )
-SENSORS = [report_sensor]
+
+
+@dg.sensor(job=job_named(DAY_JOB), minimum_interval_seconds=5, default_status=_ON)
+def day_sensor(
+    context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+) -> dg.SensorResult | dg.SkipReason:
+    """Compares the clock with the last finished day and asks for the next one that is due, in order.
+
+    A day whose run has failed is tried again after a pause that doubles, up to an hour. How often this looks says
+    nothing of when a day's steps act: they have moments of their own.
+    """
+    if days.clock(ledger) is None and days.last_finished(ledger) is None:
+        return dg.SkipReason("Production has not begun: `earlysignal clock 2016-01-04`, or the job `move_clock`.")
+    found = daily.next_day(production_of(lake, ledger), domain_now(ledger))
+    if found.day is None:
+        return dg.SkipReason(found.reason)
+    key = f"{found.day:%Y-%m-%d}"
+    tried = context.instance.get_run_records(dg.RunsFilter(job_name=DAY_JOB, tags={DAY: key}))
+    if any(not record.dagster_run.is_finished for record in tried):
+        return dg.SkipReason(f"{key} is under way")
+    if tried:
+        ended = max(record.end_time or 0.0 for record in tried)
+        pause = 60 * min(2 ** (len(tried) - 1), _LONGEST_PAUSE_MINUTES)
+        if datetime.now(UTC).timestamp() < ended + pause:
+            return dg.SkipReason(f"{key} has failed {len(tried)} time(s) and is tried again {pause / 60:g} min later")
+    attempt = len(tried) + 1
+    request = dg.RunRequest(run_key=f"day-{key}-{attempt}", partition_key=key, tags=tags_of_day(found.day, attempt))
+    return dg.SensorResult(run_requests=[request])
+
+
+@dg.sensor(job=job_named(RETRAIN_JOB), minimum_interval_seconds=5, default_status=_ON)
+def retrain_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SensorResult | dg.SkipReason:
+    """Starts the retrain that was asked for: an emergency at once, a scheduled one at the weekend.
+
+    The request is a row of the ledger; its key names the attempt, so that a tick that is repeated starts it once.
+    """
+    request = retrain_requests.in_flight(ledger)
+    if request is None:
+        return dg.SkipReason("no retrain is asked for")
+    if request.state is not RetrainState.PENDING:
+        return dg.SkipReason(f"request {request.id} ({request.cause}) is under way")
+    last = days.last_finished(ledger)
+    if not retrain_policy.may_start(request, last):
+        return dg.SkipReason(f"request {request.id} ({request.cause}) waits for the weekend")
+    key = f"{last:%Y-%m-%d}"
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=request.run_key, partition_key=key, tags=tags_of_retrain(request))]
+    )
+
+
+@dg.run_failure_sensor(default_status=_ON, minimum_interval_seconds=10)
+def failure_sensor(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Ledger]) -> None:
+    """Raises an alert for every run that has failed; the request of a failed retrain is due three times."""
+    run = context.dagster_run
+    what = f"{run.job_name} {run.tags.get('dagster/partition', '')}".strip()
+    message = context.failure_event.message or "no message"
+    note_failure(ledger, what, run.tags, run.run_id, message, domain_now(ledger))
+
+
+@dg.sensor(minimum_interval_seconds=10, default_status=_ON)
+def alert_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SkipReason:
+    """Sends the alerts that the ledger holds to the addresses of EARLYSIGNAL_ALERT_URLS; what fails is tried again."""
+    made = deliver(ledger, Settings().alert_urls, domain_now(ledger))
+    return dg.SkipReason(", ".join(f"{count} {outcome}" for outcome, count in made.items()) or "nothing to send")
+
+
+SENSORS = [report_sensor, day_sensor, retrain_sensor, failure_sensor, alert_sensor]

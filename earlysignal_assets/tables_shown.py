@@ -1,18 +1,23 @@
 """What the command prints: tables for a person at a terminal."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.features.explain import Explanation
 from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
 from earlysignal_core.sources import SourceDescription
+
+if TYPE_CHECKING:  # its page is heavy to import
+    from earlysignal_core.ledger.deployments import Deployment
+    from earlysignal_core.operations import Status
 
 _ROWS_SHOWN = 2
 _NOTE = (
@@ -110,6 +115,56 @@ def print_findings(console: Console, findings: pd.DataFrame) -> None:
     for row in findings[findings["kind"] == "level_shift"].itertuples():
         shifts.add_row(str(row.symbol), f"{row.date:%Y-%m-%d}", str(row.evidence), str(row.action))
     console.print(shifts)
+
+
+def print_clock(console: Console, status: "Status") -> None:
+    """Print what time it is."""
+    console.print(f"Clock    {_clock(status)}", highlight=False)
+
+
+def print_status(console: Console, workspace: str, status: "Status") -> None:
+    """Print how production stands, and the last decisions."""
+    facts = {
+        "Source": workspace,
+        "Clock": _clock(status),
+        "Last day": f"{status.last_finished:%Y-%m-%d}" if status.last_finished is not None else "none is finished",
+        "Champion": _model(status.champion),
+        "Previous": _model(status.previous_champion),
+        "Beside it": ", ".join(map(_model, status.challengers)) or "none",
+        "Promotions": "allowed",
+        "Retrain": "none is asked for",
+        "Alerts": f"{len(status.unsent_alerts)} not delivered",
+    }
+    if (freeze := status.freeze) is not None:
+        facts["Promotions"] = f"stopped since {_moment(freeze.since)} by {freeze.decided_by}: {freeze.cause}"
+    if (retrain := status.retrain) is not None:
+        facts["Retrain"] = (
+            f"{retrain.id} ({retrain.cause}, {retrain.urgency}) is {retrain.state}; {retrain.attempts} attempt(s)"
+        )
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for name, fact in facts.items():
+        grid.add_row(name, escape(fact))
+    console.print(grid, highlight=False)
+    table = Table("at", "decision", "of", "why", "by", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for row in status.decisions.itertuples():
+        subject = row.subject if isinstance(row.subject, str) else "–"
+        texts = (str(row.kind), subject, str(row.cause), str(row.decided_by))
+        table.add_row(_moment(row.at), *map(escape, texts))
+    console.print(table if len(status.decisions) else "No decisions yet.", highlight=False)
+
+
+def _clock(status: "Status") -> str:
+    return (
+        _moment(status.now) if status.clock is not None else f"none of its own; the time of day: {_moment(status.now)}"
+    )
+
+
+def _moment(moment: Any) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _model(deployment: "Deployment | None") -> str:
+    return "none" if deployment is None else f"{deployment.version} since {_moment(deployment.since)}"
 
 
 def _cells(figures: Mapping[str, Any]) -> list[str]:

@@ -4,8 +4,13 @@ import hashlib
 import io
 import os
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import fsspec
 import pandas as pd
@@ -16,10 +21,11 @@ from earlysignal_core.errors import LakeError, MissingPartitionError
 from earlysignal_core.quarters import Quarter
 
 WHOLE = "all"
+Partition = Quarter | date
 
 
 class Lake:
-    """Where tables live: ``<url>/<table>/<quarter>.parquet``.
+    """Where tables live: ``<url>/<table>/<quarter>.parquet``, those of production ``<url>/<table>/<day>.parquet``.
 
     A file is written under a temporary name and renamed, so that a killed worker leaves the old file or the new one.
     The same rows give the same bytes.
@@ -34,7 +40,7 @@ class Lake:
         self.url = url
         self._fs, self._root = fsspec.core.url_to_fs(url)
 
-    def write(self, table: str, quarter: Quarter | None, frame: pd.DataFrame) -> str:
+    def write(self, table: str, quarter: Partition | None, frame: pd.DataFrame) -> str:
         """Replace one partition (or the whole table, where `quarter` is None).
 
         Returns
@@ -48,7 +54,7 @@ class Lake:
         return self.write_bytes(self._path(table, quarter), sink.getvalue())
 
     def read(
-        self, table: str, quarters: Iterable[Quarter] | None = None, columns: list[str] | None = None
+        self, table: str, quarters: Iterable[Partition] | None = None, columns: list[str] | None = None
     ) -> pd.DataFrame:
         """Return the rows of some quarters, oldest first, or the whole of an unpartitioned table.
 
@@ -67,7 +73,7 @@ class Lake:
             parts.append(frame)
         return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
-    def has(self, table: str, quarter: Quarter | None = None) -> bool:
+    def has(self, table: str, quarter: Partition | None = None) -> bool:
         """Say whether a partition is there."""
         return self.exists(self._path(table, quarter))
 
@@ -76,7 +82,7 @@ class Lake:
         names = [Path(path).stem for path in self.files(table)]
         return sorted(Quarter.parse(name) for name in names if name != WHOLE)
 
-    def digest(self, table: str, quarter: Quarter | None = None) -> str:
+    def digest(self, table: str, quarter: Partition | None = None) -> str:
         """Return the SHA-256 of a partition's file."""
         if not self.has(table, quarter):
             raise MissingPartitionError(table, str(quarter or WHOLE))
@@ -128,6 +134,11 @@ class Lake:
             raise self._refused(path, error) from error
         return hashlib.sha256(content).hexdigest()
 
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        if self.exists(path):
+            self._fs.rm_file(f"{self._root}/{path}")
+
     def claim(self, path: str, content: bytes) -> bytes:
         """Create a file if there is none and return what stands there: of two claimants at once, one wins."""
         target = f"{self._root}/{path}"
@@ -170,5 +181,93 @@ class Lake:
         return "file" in self._fs.protocol
 
     @staticmethod
-    def _path(table: str, quarter: Quarter | None) -> str:
+    def _path(table: str, quarter: Partition | None) -> str:
         return f"{table}/{quarter or WHOLE}.parquet"
+
+
+# Table, quarters and columns, as they were asked for.
+_Key = tuple[str, tuple[Partition, ...] | None, tuple[str, ...] | None]
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """Rows, with the state of each file that they were read from and their size in bytes."""
+
+    files: dict[str, dict[str, Any]]
+    rows: pd.DataFrame
+    size: int
+
+
+class RememberingLake(Lake):
+    """A lake that keeps in memory what it has read, for who reads the same rows many times: a service, a replay.
+
+    Every read looks first whether the files are still those that were read (on a local disk by inode, time and size),
+    so that a partition that was replaced, by whomever, is read anew. What is handed out is the caller's own: pandas
+    copies what a caller changes. Safe to be read by several threads; two that ask at once for what is not there yet
+    may both read it.
+
+    Parameters
+    ----------
+    url : str
+        As for `Lake`.
+    capacity : int
+        Bytes of rows that are kept at most; those used longest ago go first.
+    """
+
+    def __init__(self, url: str, capacity: int = 1 << 30) -> None:
+        super().__init__(url)
+        self._capacity, self._size = capacity, 0
+        self._kept: OrderedDict[_Key, _Remembered] = OrderedDict()
+        self._lock = Lock()
+
+    def read(
+        self, table: str, quarters: Iterable[Partition] | None = None, columns: list[str] | None = None
+    ) -> pd.DataFrame:
+        """Return the rows of some quarters or of an unpartitioned table, as `Lake.read` does."""
+        wanted = None if quarters is None else tuple(quarters)
+        return self._rows(table, wanted, columns).copy(deep=False)
+
+    def write_bytes(self, path: str, content: bytes) -> str:
+        """Replace a file whole and return its SHA-256."""
+        written = super().write_bytes(path, content)
+        with self._lock:  # of two writes within one tick of the disk's clock the second may look like the first
+            for key in [key for key, found in self._kept.items() if path in found.files]:
+                self._forget(key)
+        return written
+
+    def _rows(self, table: str, quarters: tuple[Partition, ...] | None, columns: list[str] | None) -> pd.DataFrame:
+        # Looked at before the rows are read: what is replaced in between is read once more at the next call.
+        files = {self._path(table, part): self._state(table, part) for part in quarters or (None,)}
+        key = (table, quarters, None if columns is None else tuple(columns))
+        with self._lock:
+            found = self._kept.get(key)
+            if found is not None and found.files == files:
+                self._kept.move_to_end(key)
+                return found.rows
+        if quarters is not None and len(quarters) > 1:  # only the parts that have changed are read
+            rows = pd.concat([self._rows(table, (quarter,), columns) for quarter in quarters], ignore_index=True)
+        else:
+            rows = super().read(table, quarters, columns)
+        self._keep(key, _Remembered(files, rows, int(rows.memory_usage(deep=True).sum())))
+        return rows
+
+    def _state(self, table: str, quarter: Partition | None) -> dict[str, Any]:
+        """Return all that the file system knows of a partition's file: another one differs in some of it."""
+        self._fs.invalidate_cache()
+        try:
+            state: dict[str, Any] = self._fs.info(f"{self._root}/{self._path(table, quarter)}")
+        except FileNotFoundError:
+            raise MissingPartitionError(table, str(quarter or WHOLE)) from None
+        return state
+
+    def _keep(self, key: _Key, found: _Remembered) -> None:
+        with self._lock:
+            self._forget(key)
+            self._kept[key] = found
+            self._size += found.size
+            while self._size > self._capacity:
+                self._forget(next(iter(self._kept)))
+
+    def _forget(self, key: _Key) -> None:
+        found = self._kept.pop(key, None)
+        self._size -= found.size if found else 0

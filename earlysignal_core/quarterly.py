@@ -17,7 +17,7 @@ from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
 from earlysignal_core.datasets.labels import build_labels
 from earlysignal_core.datasets.quality import REFERENCE_QUARTERS, Judgement, judge_quarter
-from earlysignal_core.evaluation.adjustment import split_adjusted
+from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.judge import Evaluation, WalkForward, evaluate, walk_forward
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.report import render
@@ -28,11 +28,11 @@ from earlysignal_core.models.baselines import baseline_scores
 from earlysignal_core.models.boosters import UNTOUCHED_FROM
 from earlysignal_core.models.bundle import AUTO, Bundle, NoModelYet, model_of_quarter
 from earlysignal_core.models.training import train_quarter
+from earlysignal_core.monitoring.reference import keep_reference
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source, SourceDescription
 from earlysignal_core.tables import CACHES, UNIVERSE
-from earlysignal_core.validation import no_rows
 
 SOURCE = "source.json"
 PREDICTIONS, POSITIONS, EVALUATIONS = "predictions", "positions", "evaluation"
@@ -105,8 +105,15 @@ def make_dataset(quarter: Quarter, lake: Lake, settings: Settings, *, skip_valid
 
 
 def make_model(quarter: Quarter, lake: Lake, version: str = AUTO) -> Bundle | NoModelYet:
-    """Train the quarter's model of its dataset; unchanged inputs return the version that stands."""
-    return train_quarter(lake, Dataset.load(lake, quarter), version=version)
+    """Train the quarter's model of its dataset, and keep beside it what live data will be compared with.
+
+    Unchanged inputs return the version that stands.
+    """
+    dataset = Dataset.load(lake, quarter)
+    model = train_quarter(lake, dataset, version=version)
+    if isinstance(model, Bundle):
+        keep_reference(lake, model, dataset.frame)
+    return model
 
 
 def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluation | NoModelYet:
@@ -124,7 +131,8 @@ def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluat
         labels = lake.read(LABELS, [quarter])[["event", "surprise", "label"]]
         events = table[EVENT_COLUMNS].merge(labels, on="event", how="left", validate="1:1")
         near = [q for q in Quarter.range(quarter - 1, quarter + 1) if q in source.quarters]
-        outcomes = outcome_returns(events, _prices(lake, source, near), source.benchmark)
+        prices = Prices.load(lake, source, near).on_one_basis()
+        outcomes = outcome_returns(events, prices, source.benchmark)
         scores = baseline_scores(Dataset.load(lake, quarter).frame, table)
         predictions = pd.concat([events, scores, outcomes.returns], axis=1)
         predictions["probability"] = model.predict(table)
@@ -207,14 +215,3 @@ def _evaluations(lake: Lake) -> dict[Quarter, dict[str, Any]]:
     """Return what was written of the quarters that the source has now."""
     paths = {Quarter.parse(Path(path).stem): path for path in lake.files(EVALUATIONS)}
     return {q: json.loads(lake.read_bytes(paths[q])) for q in described(lake).event_quarters if q in paths}
-
-
-def _prices(lake: Lake, source: SourceDescription, quarters: Sequence[Quarter]) -> pd.DataFrame:
-    """Return bars with every split of the stretch worked in."""
-    if "ohlcv" not in source.tables:
-        return no_rows("ohlcv")
-    bars = lake.read("ohlcv", quarters)
-    if source.prices == "adjusted" or "corporate_actions" not in source.tables:
-        return bars
-    actions = lake.read("corporate_actions", quarters)
-    return split_adjusted(bars, actions[actions["kind"] == "split"])

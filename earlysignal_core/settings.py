@@ -146,6 +146,8 @@ class Settings(BaseSettings):
     live: LiveSettings = LiveSettings()
     lake: str | None = None
     database_url: SecretStr | None = None
+    # The workspace's own ledger. The command sets it for all that it starts; only plain `dagster dev` needs it by hand.
+    ledger_url: SecretStr | None = None
     report_url: str = "http://127.0.0.1:3001"
     synthetic: SyntheticSettings = SyntheticSettings()
     universe: str | None = None

@@ -286,9 +286,12 @@ def fiscal_quarter(fiscal_period: pd.Series, announced_on: pd.Series) -> npt.NDA
         Stands in where the period is missing or unreadable: the quarter before the announcement's.
     """
     months = {month: index for index, month in enumerate(_MONTHS)}
-    named = fiscal_period.str.extract(_MONTH_NAMED)
-    numbered = fiscal_period.str.extract(_NUMBERED)
+    which, distinct = pd.factorize(fiscal_period)  # tens of thousands of rows have a few dozen periods
+    periods = pd.Series(distinct, dtype="str")
+    named = periods.str.extract(_MONTH_NAMED)
+    numbered = periods.str.extract(_NUMBERED)
     by_month = (2000 + named["year"].astype("float64")) * 4 + named["month"].map(months).astype("float64") // 3
     by_number = numbered["year"].astype("float64") * 4 + numbered["quarter"].astype("float64") - 1
+    by_period = np.append(by_month.fillna(by_number).to_numpy(dtype="float64"), np.nan)[which]  # -1, no period: NaN
     by_date = announced_on.dt.year * 4 + (announced_on.dt.month - 1) // 3 - 1
-    return by_month.fillna(by_number).fillna(by_date).to_numpy(dtype="float64").astype(np.int64)
+    return np.where(np.isnan(by_period), by_date, by_period).astype(np.int64)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from earlysignal_core.lake import Lake
     from earlysignal_core.ledger.connection import Ledger
 
 _TAPES = Path(os.environ.get("EARLYSIGNAL_TEST_TAPES", Path(__file__).parents[2] / "shared" / "tapes"))
@@ -93,6 +94,14 @@ def new_ledger(ledger_url: str) -> "Iterator[Ledger]":
         yield opened
         with opened.begin() as connection:
             connection.exec_driver_sql(f"DROP SCHEMA IF EXISTS {opened.schema} CASCADE")
+
+
+@pytest.fixture(scope="session")
+def production_lake(tmp_path_factory: pytest.TempPathFactory) -> "Lake":
+    """A lake with history and the models of two quarters, to be read only: `production.copied` makes one to break."""
+    from production import make_lake
+
+    return make_lake(tmp_path_factory.mktemp("production"))
 
 
 def _tape(name: str) -> Path:

@@ -5,18 +5,24 @@ import logging
 import socketserver
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from earlysignal_core.monitoring.alerts import Alert, Delivery, Severity, send
+from earlysignal_core.ledger import alerts
+from earlysignal_core.ledger.alerts import Alert
+from earlysignal_core.ledger.vocabulary import Severity
+from earlysignal_core.monitoring.alerts import Delivery, deliver, send
 from earlysignal_core.settings import Settings
 
+NOW = pd.Timestamp("2018-08-15 06:00", tz="UTC")
 ALERT = Alert(
     "drift:v2018.3.0",
     pd.Timestamp("2018-08-15"),
+    NOW,
     Severity.CRITICAL,
     "Emergency retrain",
     "PSI is 0.41; the rule fires when psi > 0.2",
@@ -82,27 +88,24 @@ class Mail(socketserver.StreamRequestHandler):
         self.wfile.write(f"{line}\r\n".encode())
 
 
-def never(key, day):
-    return False
-
-
 def test_a_webhook_gets_json():
     server = Webhook()
     with serving(server) as port:
-        delivered = send(ALERT, SecretStr(f"json://127.0.0.1:{port}/hook/{TOKEN}"), never)
+        delivered = send(ALERT, SecretStr(f"json://127.0.0.1:{port}/hook/{TOKEN}"))
     assert delivered.outcome == Delivery.SENT
     [(path, headers, body)] = server.received
     assert path == f"/hook/{TOKEN}"
     assert headers["Content-Type"] == "application/json"
     content = json.loads(body)
-    assert (content["title"], content["message"], content["type"]) == (ALERT.title, ALERT.text, "failure")
+    assert (content["title"], content["type"]) == (ALERT.title, "failure")
+    assert content["message"].startswith(ALERT.body)
 
 
 def test_a_mailbox_gets_a_message():
     server = MailServer()
     with serving(server) as port:
         url = SecretStr(f"mailto://127.0.0.1:{port}?from=alerts@example.org&to=desk@example.org&mode=insecure")
-        delivered = send(ALERT, url, never)
+        delivered = send(ALERT, url)
     assert delivered.outcome == Delivery.SENT
     [message] = server.received
     assert "To: desk@example.org" in message
@@ -110,22 +113,38 @@ def test_a_mailbox_gets_a_message():
     assert "PSI is 0.41" in message.replace("=\r\n", "")
 
 
-def test_once_a_key_and_day():
-    server, sent = Webhook(), set()
+def test_the_ledger_sends_each_alert_once_a_key_and_day(ledger):
+    server = Webhook()
+    for day in ("2018-08-15", "2018-08-15", "2018-08-16"):
+        alerts.raise_alert(ledger, replace(ALERT, day=pd.Timestamp(day)))
     with serving(server) as port:
         url = SecretStr(f"json://127.0.0.1:{port}/")
-        for day in ("2018-08-15", "2018-08-15", "2018-08-16"):
-            alert = Alert(ALERT.key, pd.Timestamp(day), Severity.WARNING, "t", "x")
-            if send(alert, url, lambda key, day: (key, day) in sent).outcome == Delivery.SENT:
-                sent.add((alert.key, alert.day))
-    assert len(server.received) == len(sent) == 2
+        assert deliver(ledger, url, NOW) == {Delivery.SENT: 2}
+        assert deliver(ledger, url, NOW) == {}
+    assert len(server.received) == 2
+
+
+def test_an_alert_that_cannot_be_sent_waits_and_is_not_lost(ledger):
+    alerts.raise_alert(ledger, ALERT)
+    assert deliver(ledger, None, NOW) == {Delivery.NO_TARGET: 1}
+    assert deliver(ledger, SecretStr(f"json://127.0.0.1:1/{TOKEN}"), NOW) == {Delivery.FAILED: 1}
+    [waiting] = alerts.unsent(ledger)
+    assert waiting.attempts == 1
+    server = Webhook()
+    with serving(server) as port:
+        urls = SecretStr(f"json://127.0.0.1:{port}/ json://127.0.0.1:1/{TOKEN}")
+        assert deliver(ledger, urls, NOW) == {Delivery.PARTLY: 1}
+    assert (alerts.unsent(ledger), len(server.received)) == ([], 1)
+    [error] = alerts.read(ledger)["error"]
+    assert "target 2 (JSON) could not be reached" in error
+    assert TOKEN not in error
 
 
 def test_one_target_that_fails_does_not_keep_the_others():
     server = Webhook()
     with serving(server) as port:
         urls = SecretStr(f"json://127.0.0.1:1/{TOKEN} json://127.0.0.1:{port}/ nonsense")
-        delivered = send(ALERT, urls, never)
+        delivered = send(ALERT, urls)
     assert len(server.received) == 1
     assert delivered.outcome == Delivery.PARTLY
     assert "target 1 (JSON) could not be reached" in delivered.detail
@@ -133,8 +152,8 @@ def test_one_target_that_fails_does_not_keep_the_others():
 
 
 def test_without_a_target_it_says_so():
-    assert send(ALERT, None, never).outcome == Delivery.NO_TARGET
-    assert send(ALERT, SecretStr(" "), never).outcome == Delivery.NO_TARGET
+    assert send(ALERT, None).outcome == Delivery.NO_TARGET
+    assert send(ALERT, SecretStr(" ")).outcome == Delivery.NO_TARGET
 
 
 @pytest.mark.parametrize(
@@ -145,11 +164,11 @@ def test_no_address_leaks(kind, status, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     url = kind.format(TOKEN, TOKEN)
     if status is None:
-        delivered = send(ALERT, SecretStr(url), never)
+        delivered = send(ALERT, SecretStr(url))
     else:
         server = Webhook(status)
         with serving(server) as port:
-            delivered = send(ALERT, SecretStr(url.replace(":1/", f":{port}/")), never)
+            delivered = send(ALERT, SecretStr(url.replace(":1/", f":{port}/")))
     assert delivered.outcome == Delivery.FAILED
     said = capfd.readouterr()
     assert TOKEN not in delivered.detail + caplog.text + said.out + said.err

@@ -1,5 +1,6 @@
 """What the graph promises to the reader of the UI, and that plain Dagster loads it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,13 @@ from earlysignal_assets.definitions import defs
 import json
 graph = defs.resolve_asset_graph()
 nodes = [graph.get(key) for key in graph.get_all_asset_keys()]
+print(json.dumps({job.name: {
+    "description": job.description,
+    "by": job.tags.get("earlysignal/by"),
+    "resources": sorted(job.resource_defs),
+    "fields": [field.description for node in job.all_node_defs if node.config_schema.as_field().is_required
+               for field in node.config_schema.config_type.fields.values()],
+} for job in defs.resolve_all_job_defs()}))
 print(json.dumps([{
     "name": node.key.to_user_string(),
     "group": node.group_name,
@@ -32,14 +40,22 @@ def environment(tmp_path: Path, **changes: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, object]]:
-    import json
-
+def listed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     home = tmp_path_factory.mktemp("home")
-    listed = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _LIST], env=environment(home), capture_output=True, text=True, check=True
     )
-    return {node["name"]: node for node in json.loads(listed.stdout.splitlines()[-1])}
+    return done.stdout.splitlines()[-2:]
+
+
+@pytest.fixture(scope="module")
+def jobs(listed: list[str]) -> dict[str, dict[str, object]]:
+    return json.loads(listed[0])
+
+
+@pytest.fixture(scope="module")
+def nodes(listed: list[str]) -> dict[str, dict[str, object]]:
+    return {node["name"]: node for node in json.loads(listed[1])}
 
 
 def test_every_asset_is_described_owned_and_of_a_kind(nodes: dict[str, dict[str, object]]) -> None:
@@ -74,6 +90,17 @@ def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, d
 def test_five_checks_block(nodes: dict[str, dict[str, object]]) -> None:
     assert nodes["feature_table"]["checks"] == ["completeness", "label_balance", "temporal_integrity"]
     assert nodes["dataset"]["checks"] == ["distribution", "outliers"]
+
+
+def test_a_persons_jobs_are_tagged_and_described_and_so_is_their_config(jobs: dict[str, dict[str, object]]) -> None:
+    steering = {name: job for name, job in jobs.items() if job["by"] == "person"}
+    names = {"request_retrain", "promote_model", "roll_back", "freeze_promotions", "unfreeze_promotions", "move_clock"}
+    assert steering.keys() == names
+    for job in steering.values():
+        assert job["description"], job
+        assert "ledger" in job["resources"], job
+        assert job["fields"], job
+        assert all(job["fields"]), job
 
 
 def test_plain_dagster_validates_the_definitions(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from scipy.stats import ks_2samp
 
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
+from earlysignal_core.models.bundle import FOLDER
 from earlysignal_core.models.training import train
 from earlysignal_core.monitoring.action import MonitoringError, last_days
 from earlysignal_core.monitoring.drift import detect_drift, distance_limit, psi, psi_limit
-from earlysignal_core.monitoring.reference import Reference
+from earlysignal_core.monitoring.reference import FILE, Reference, keep_reference
 
 CATALOGUE = catalogue()
 FEW = COUNTED[:6]
@@ -210,8 +211,12 @@ def test_a_reference_is_kept_beside_its_model(tmp_path):
     with pytest.raises(MonitoringError, match="was trained on"):
         Reference.of(bundle, data.frame.iloc[1:])
     made = Reference.of(bundle, data.frame)
+    keep_reference(lake, bundle, data.frame)
+    stored = tmp_path / FOLDER / "v2017.1.0" / FILE
+    content = stored.read_bytes()
     made.save(lake)
-    made.save(lake)
+    keep_reference(lake, bundle, data.frame.iloc[1:])  # what stands is not looked at again
+    assert stored.read_bytes() == content
     pd.testing.assert_frame_equal(Reference.load(lake, "v2017.1.0").frame, made.frame)
     assert made.features == bundle.features
     assert np.allclose(np.sort(made.frame["probability"]), np.sort(bundle.predict(data.frame)))

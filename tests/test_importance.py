@@ -5,9 +5,18 @@ import pandas as pd
 import pytest
 from made_up import dataset
 
+from earlysignal_core.errors import LakeError
+from earlysignal_core.lake import Lake
 from earlysignal_core.models.boosters import predict
+from earlysignal_core.models.bundle import load, save
 from earlysignal_core.models.training import train
-from earlysignal_core.monitoring.importance import contributions, importance, training_importance
+from earlysignal_core.monitoring.importance import (
+    contributions,
+    importance,
+    kept_training_importance,
+    training_importance,
+)
+from earlysignal_core.monitoring.reference import keep_reference
 from earlysignal_core.quarters import Quarter
 
 WEEKLY = {"first_session_of_month": 1.0}
@@ -35,6 +44,19 @@ def test_the_same_rows_have_moved_nowhere(trained):
     assert found.newcomers == found.leavers == []
     assert found.table["now"].sum() == pytest.approx(1)
     assert not found.verdict(WEEKLY).raw
+
+
+def test_importance_in_training_is_counted_once_and_kept_beside_the_model(tmp_path, trained, monkeypatch):
+    lake, (bundle, rows) = Lake(str(tmp_path)), trained
+    saved = save(lake, bundle)
+    with pytest.raises(LakeError, match=r"reference\.parquet"):
+        kept_training_importance(lake, saved)
+    keep_reference(lake, saved, rows)
+    counted = kept_training_importance(lake, saved)
+    assert counted.tobytes() == training_importance(saved, rows).tobytes()
+    monkeypatch.setattr("earlysignal_core.monitoring.importance.contributions", lambda *_: pytest.fail("counted again"))
+    assert kept_training_importance(lake, saved).tobytes() == counted.tobytes()
+    assert load(lake, str(saved.version)) == saved  # its hashes do not mind the files beside it
 
 
 def test_a_new_leader_is_named_and_acts_once_a_month(trained):

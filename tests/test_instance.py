@@ -5,9 +5,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from sqlalchemy import make_url
 
 from earlysignal_assets.instance import InstanceError, prepare
 from earlysignal_assets.run_launcher import WatchedRunLauncher
+from earlysignal_core.ledger.connection import Ledger
 
 
 @pytest.fixture
@@ -32,6 +34,13 @@ def test_dagster_opens_the_instance(prepared: dict[str, str], tmp_path: Path) ->
         assert queue.max_concurrent_runs == 2
         assert "Postgres" in type(instance.event_log_storage).__name__
         assert "dagster_a_source_1" not in instance.info_str(), "the URL, which may hold a password, is not shown"
+
+
+def test_the_ledger_has_a_database_beside_dagsters(prepared: dict[str, str]) -> None:
+    databases = {make_url(prepared[f"EARLYSIGNAL_{whose}_URL"]).database for whose in ("DAGSTER", "LEDGER")}
+    assert databases == {"dagster_a_source_1", "ledger_a_source_1"}
+    with Ledger(prepared["EARLYSIGNAL_LEDGER_URL"]) as ledger:
+        ledger.migrate()
 
 
 def test_an_older_configuration_is_replaced(prepared: dict[str, str], tmp_path: Path, postgres_url: str) -> None:

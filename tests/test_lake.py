@@ -1,14 +1,18 @@
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from earlysignal_core.errors import LakeError, MissingPartitionError
-from earlysignal_core.lake import Lake
+from earlysignal_core.lake import Lake, RememberingLake
 from earlysignal_core.quarters import Quarter
 
 Q1, Q2 = Quarter(2018, 1), Quarter(2018, 2)
@@ -101,3 +105,139 @@ def test_a_disk_that_refuses_leaves_the_old_partition(tmp_path: Path, monkeypatc
         with pytest.raises(LakeError, match="No space left"):
             lake.write("t", Q1, rows(2))
     assert lake.digest("t", Q1) == before
+
+
+class CountingLake(RememberingLake):
+    """Counts how often each file is read."""
+
+    def __init__(self, url: str, capacity: int = 1 << 20) -> None:
+        super().__init__(url, capacity)
+        self.reads: Counter[str] = Counter()
+
+    def read_bytes(self, path: str) -> bytes:
+        self.reads[path] += 1
+        return super().read_bytes(path)
+
+
+@pytest.fixture
+def remembering(lake: Lake) -> CountingLake:
+    """A second reader of the lake, beside the one that writes it."""
+    return CountingLake(lake.url)
+
+
+def test_what_was_read_is_read_once(lake: Lake, remembering: CountingLake) -> None:
+    lake.write("t", Q1, rows(1, 1.5))
+    lake.write("t", Q2, rows(2))
+    lake.write("t", None, rows(7))
+    asked = [([Q1], None), ([Q1, Q2], None), ([Q2, Q1], None), (None, None), ([Q1, Q2], ["value"]), ([Q1], ["value"])]
+    for quarters, columns in asked * 2:
+        pd.testing.assert_frame_equal(
+            remembering.read("t", quarters, columns), lake.read("t", quarters, columns), check_column_type=True
+        )
+    assert remembering.reads == {"t/2018-Q1.parquet": 2, "t/2018-Q2.parquet": 2, "t/all.parquet": 1}
+
+
+def test_a_partition_that_another_process_replaces_is_read_anew_and_only_that(
+    lake: Lake, remembering: CountingLake
+) -> None:
+    lake.write("t", Q1, rows(1))
+    lake.write("t", Q2, rows(2))
+    for value in range(3, 23):  # as fast as it goes, always of the same size
+        lake.write("t", Q2, rows(value))
+        assert remembering.read("t", [Q1, Q2])["value"].tolist() == [1, value]
+        assert remembering.read("t", [Q2], ["value"])["value"].tolist() == [value]
+    assert remembering.reads["t/2018-Q1.parquet"] == 1
+
+
+def test_a_partition_that_it_replaces_itself_is_read_anew(remembering: CountingLake) -> None:
+    for value in range(20):
+        remembering.write("t", Q1, rows(value))
+        remembering.write("t", Q1, rows(value + 0.5))
+        assert remembering.read("t", [Q1])["value"].tolist() == [value + 0.5]
+
+
+def test_rows_that_look_unchanged_to_the_disk_are_forgotten_by_who_wrote_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake = CountingLake(str(tmp_path))
+    info = lake._fs.info
+    coarse = {"ino": 0, "mtime": 0, "created": 0}  # two writes within one tick, and the second got the first's inode
+    monkeypatch.setattr(lake._fs, "info", lambda path: info(path) | coarse)
+    for value in (1, 2):
+        lake.write("t", Q1, rows(value))
+        assert lake.read("t", [Q1])["value"].tolist() == [value]
+        assert lake.read("t", [Q1, Q1])["value"].tolist() == [value, value]
+
+
+def test_a_partition_that_was_deleted_is_missing(tmp_path: Path) -> None:
+    lake = CountingLake(str(tmp_path))
+    with pytest.raises(MissingPartitionError):
+        lake.read("t", [Q1])
+    lake.write("t", Q1, rows(1))
+    lake.read("t", [Q1])
+    (tmp_path / "t" / "2018-Q1.parquet").unlink()
+    with pytest.raises(MissingPartitionError, match=r"`t` has no partition 2018-Q1"):
+        lake.read("t", [Q1])
+
+
+def test_what_a_caller_does_to_its_rows_nobody_else_sees(lake: Lake, remembering: CountingLake) -> None:
+    lake.write("t", Q1, rows(1, 2, 3))
+    whole = lake.read("t", [Q1])
+    mine = remembering.read("t", [Q1])
+    mine.loc[0, "value"] = 99.0
+    mine["symbol"] = "X"
+    mine["another"] = 1
+    mine.columns.name, mine.index.name = "columns", "rows"
+    mine.drop(index=0, inplace=True)  # noqa: PD002 - the worst that a caller can do
+    also = remembering.read("t", [Q1])
+    with pytest.raises(ValueError, match="read-only"):
+        also["value"].to_numpy()[0] = 99.0
+    with pytest.raises(ValueError, match="read-only"):
+        np.asarray(also[["value"]])[0] = 99.0
+    again = remembering.read("t", [Q1])
+    pd.testing.assert_frame_equal(again, whole)
+    assert (again.columns.name, again.index.name) == (None, None)
+    assert remembering.reads.total() == 1
+
+
+def test_no_more_is_kept_than_fits(lake: Lake) -> None:
+    frame = rows(*range(1000))
+    size = int(frame.memory_usage(deep=True).sum())
+    remembering = CountingLake(lake.url, capacity=int(2.5 * size))
+    quarters = [Q1, Q2, Quarter(2018, 3)]
+    for quarter in quarters:
+        lake.write("t", quarter, frame)
+    for quarter in [Q1, Q2, Q1, quarters[2], Q1, Q2]:
+        pd.testing.assert_frame_equal(remembering.read("t", [quarter]), frame)
+    # Two fit: Q2 went for the third, since Q1 had been used after it.
+    assert list(remembering.reads.values()) == [1, 2, 1]
+    assert remembering._size <= 2.5 * size
+    assert len(remembering.read("t", quarters)) == 3000  # more than fits: read, handed out and not kept
+    assert remembering._size == sum(kept.size for kept in remembering._kept.values()) <= 2.5 * size
+
+
+def test_threads_read_what_stands_while_another_replaces_it(tmp_path: Path) -> None:
+    writer, remembering = Lake(str(tmp_path)), CountingLake(str(tmp_path), capacity=20_000)
+    for quarter in (Q1, Q2):
+        writer.write("t", quarter, rows(*[0.0] * 500))
+    written, finished = [0.0], threading.Event()
+
+    def read(_: int) -> bool:
+        whole = True
+        while not finished.is_set():
+            least = written[-1]
+            found = remembering.read("t", [Q1, Q2])["value"].to_numpy()
+            whole &= len(found) == 1000 and (found[:500] == found[0]).all() and found[0] >= least
+            mine = remembering.read("t", [Q2], ["value"])
+            mine["value"] -= 1.0
+        return bool(whole)
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read, i) for i in range(4)]
+        for value in range(1, 25):
+            writer.write("t", Q1, rows(*[float(value)] * 500))
+            written.append(float(value))
+        finished.set()
+        assert all(reader.result(30) for reader in readers)
+    assert remembering.read("t", [Q2])["value"].eq(0).all()
+    assert remembering._size == sum(kept.size for kept in remembering._kept.values())

@@ -9,7 +9,8 @@ import pytest
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.evaluation.judge import Evaluation
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.bundle import Bundle, NoModelYet
+from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
+from earlysignal_core.monitoring.reference import FILE, Reference
 from earlysignal_core.quarterly import (
     collect,
     collect_universe,
@@ -103,6 +104,19 @@ def test_the_steps_lead_to_a_judged_model_and_a_report(lake: Lake, tmp_path: Pat
 def make_model_of(quarter: Quarter, lake: Lake, *, skip_validation: bool = False) -> Bundle | NoModelYet:
     make_dataset(quarter, lake, Settings(), skip_validation=skip_validation)
     return make_model(quarter, lake)
+
+
+def test_a_model_keeps_its_training_rows_beside_it(lake: Lake, tmp_path: Path) -> None:
+    lake = copied(lake, tmp_path)
+    model = make_model_of(LAST, lake)
+    assert isinstance(model, Bundle)
+    stored = tmp_path / "lake" / FOLDER / str(model.version) / FILE
+    content = stored.read_bytes()
+    assert Reference.load(lake, str(model.version)).features == model.features
+    assert len(Reference.load(lake, str(model.version)).frame) == model.metadata["rows"]
+    stored.unlink()  # as a kill between the two leaves it: the next run makes up for it, with the same bytes
+    assert make_model(LAST, lake) == model
+    assert stored.read_bytes() == content
 
 
 def test_too_little_history_is_no_model_yet(lake: Lake, tmp_path: Path) -> None:

@@ -1,9 +1,58 @@
 """Prices with every split worked in, for outcomes: these look back from after the split, unlike features."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
+from earlysignal_core.lake import Lake
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.sources import SourceDescription
+from earlysignal_core.tables import KNOWABLE
+from earlysignal_core.validation import no_rows
+
 _PRICES = ["open", "high", "low", "close"]
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Bars, and what is needed to bring them on one basis.
+
+    Attributes
+    ----------
+    bars : DataFrame
+        Rows of the table `ohlcv`.
+    splits : DataFrame or None
+        Rows of `corporate_actions`; None where the bars are on one basis already, or no splits are known.
+    """
+
+    bars: pd.DataFrame
+    splits: pd.DataFrame | None
+
+    @classmethod
+    def load(cls, lake: Lake, source: SourceDescription, quarters: Sequence[Quarter]) -> "Prices":
+        """Read the prices of some quarters; there are none without a quarter or in a source without prices."""
+        if "ohlcv" not in source.tables or not quarters:
+            return cls(no_rows("ohlcv"), None)
+        bars = lake.read("ohlcv", quarters)
+        if source.prices == "adjusted" or "corporate_actions" not in source.tables:
+            return cls(bars, None)
+        actions = lake.read("corporate_actions", quarters)
+        return cls(bars, actions[actions["kind"] == "split"])
+
+    def known(self, moment: pd.Timestamp, symbols: Iterable[str] | None = None) -> "Prices":
+        """Return what was known at a moment (UTC), of all symbols or of some."""
+
+        def chosen(rows: pd.DataFrame) -> pd.DataFrame:
+            kept = rows[rows[KNOWABLE] <= moment]
+            return kept if symbols is None else kept[kept["symbol"].isin(list(symbols))]
+
+        return Prices(chosen(self.bars), None if self.splits is None else chosen(self.splits))
+
+    def on_one_basis(self) -> pd.DataFrame:
+        """Return the bars with every split of the stretch worked in."""
+        return self.bars if self.splits is None else split_adjusted(self.bars, self.splits)
 
 
 def split_adjusted(bars: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:

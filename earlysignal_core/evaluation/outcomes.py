@@ -70,6 +70,26 @@ def outcome_returns(events: pd.DataFrame, prices: pd.DataFrame, benchmark: str) 
     )
 
 
+def close_to_close(symbol: pd.Series, first: IntArray, last: IntArray, prices: pd.DataFrame) -> FloatArray:
+    """Return the changes of some stocks from the close of one session to that of another.
+
+    Parameters
+    ----------
+    symbol : Series of str, shape (n,)
+    first, last : ndarray of int64, shape (n,)
+        Positions in `trading_calendar.sessions`.
+    prices : DataFrame
+        As for `outcome_returns`, from `LOOK_BACK` sessions before the earliest `first`.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        Fractions; NaN without a price at either end, across a false level shift, and where `last` lies before `first`.
+    """
+    grid = _Grid(prices, pd.Index(symbol.unique()))
+    return grid.change(grid.close, grid.rows_of(symbol), first, last)
+
+
 def _reaction(events: pd.DataFrame) -> IntArray:
     announced = position(events["announced_on"])
     before_open = (events["session"] == "bmo").to_numpy(dtype=bool)

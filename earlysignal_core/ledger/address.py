@@ -23,8 +23,8 @@ def parse(url: str) -> URL:
     if parsed is None or parsed.drivername not in {"postgres", "postgresql", DRIVER}:
         raise PostgresError(
             "the database URL is not of the form postgresql://user:password@host:5432/database (it is not shown, as it "
-            "may hold a password). Remedy: correct EARLYSIGNAL_DATABASE_URL; special characters of a password are "
-            "written as in an address, `@` as %40 and `/` as %2F."
+            "may hold a password). Remedy: correct EARLYSIGNAL_DATABASE_URL (or EARLYSIGNAL_LEDGER_URL); special "
+            "characters of a password are written as in an address, `@` as %40 and `/` as %2F."
         )
     return parsed.set(drivername=DRIVER, database=parsed.database or "postgres")
 

@@ -95,11 +95,11 @@ def unsent(ledger: Ledger) -> list[UnsentAlert]:
     ]
 
 
-def mark_sent(ledger: Ledger, alert_id: int, now: datetime) -> None:
-    """Note that an alert has been delivered."""
+def mark_sent(ledger: Ledger, alert_id: int, now: datetime, missed: str | None = None) -> None:
+    """Note that an alert has been delivered, and which of its targets have missed it."""
     statement = update(_table).where(_table.c.id == alert_id, _table.c.sent_at.is_(None))
     with ledger.begin() as connection:
-        connection.execute(statement.values(sent_at=utc(now), error=None))
+        connection.execute(statement.values(sent_at=utc(now), error=None if missed is None else legible(missed)))
 
 
 def mark_undelivered(ledger: Ledger, alert_id: int, error: str) -> None:

@@ -61,8 +61,9 @@ def read(
     since: datetime | None = None,
     until: datetime | None = None,
     kind: DecisionKind | None = None,
+    last: int | None = None,
 ) -> pd.DataFrame:
-    """Return the decisions of ``since < at <= until`` in the order in which they were recorded.
+    """Return the decisions of ``since < at <= until``, or the `last` so many, in the order in which they were recorded.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def read(
         UTC, `figures` a dict with NaN where a figure was undefined.
     """
     table = schema.decisions.c
-    statement = select(*(column for column in table if column.name != "created_at")).order_by(table.id)
+    statement = select(*(column for column in table if column.name != "created_at")).order_by(table.id.desc())
     if since is not None:
         statement = statement.where(table.at > utc(since))
     if until is not None:
@@ -79,7 +80,7 @@ def read(
     if kind is not None:
         statement = statement.where(table.kind == kind)
     with ledger.begin() as connection:
-        frame = rows.read(connection, statement)
+        frame = rows.read(connection, statement.limit(last)).iloc[::-1].reset_index(drop=True)
     frame.insert(2, "day", frame["at"].dt.tz_localize(None).dt.normalize())
     return frame.assign(figures=frame["figures"].map(numbers))
 

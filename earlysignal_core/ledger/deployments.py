@@ -71,6 +71,15 @@ def previous_champion(ledger: Ledger) -> Deployment | None:
         return _by_id(connection, current.predecessor) if current and current.predecessor else None
 
 
+def not_before_the_champion(ledger: Ledger, at: pd.Timestamp) -> pd.Timestamp:
+    """Return a moment, or the champion's beginning where that is later: nothing follows it before it began.
+
+    A day's steps act at moments of their own, and a person may have promoted a model since.
+    """
+    current = champion(ledger)
+    return at if current is None else max(at, current.since)
+
+
 def challengers(ledger: Ledger) -> list[Deployment]:
     """Return the models that score beside the champion, oldest first."""
     with ledger.begin() as connection:

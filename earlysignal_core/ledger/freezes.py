@@ -1,6 +1,9 @@
 """Freezes: promotions stopped by a person, until lifted. The decision is the state: there is no other row of it."""
 
-from sqlalchemy import Connection, RowMapping, select, text
+from dataclasses import dataclass
+
+import pandas as pd
+from sqlalchemy import Connection, select, text
 
 from earlysignal_core.ledger import schema
 from earlysignal_core.ledger.connection import Ledger
@@ -12,6 +15,24 @@ from earlysignal_core.ledger.vocabulary import DecisionKind
 
 class FrozenError(ConflictError):
     """Promotions are stopped."""
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """The decision by which promotions are stopped.
+
+    Attributes
+    ----------
+    since : Timestamp
+        UTC.
+    cause : str
+        Why.
+    decided_by : str
+    """
+
+    since: pd.Timestamp
+    cause: str
+    decided_by: str
 
 
 def freeze(ledger: Ledger, decision: Decision) -> None:
@@ -47,8 +68,13 @@ def unfreeze(ledger: Ledger, decision: Decision) -> None:
 
 def is_frozen(ledger: Ledger) -> bool:
     """Say whether promotions are stopped."""
+    return standing(ledger) is not None
+
+
+def standing(ledger: Ledger) -> Freeze | None:
+    """Return the freeze that stops promotions, or None where they are allowed."""
     with ledger.begin() as connection:
-        return _standing(connection) is not None
+        return _standing(connection)
 
 
 def alone(connection: Connection) -> None:
@@ -64,18 +90,20 @@ def refuse_if_frozen(connection: Connection, refusal: str) -> None:
     FrozenError
         Begins with `refusal`.
     """
-    standing = _standing(connection)
-    if standing is not None:
+    stopped = _standing(connection)
+    if stopped is not None:
         raise FrozenError(
-            f"{refusal}: promotions are stopped since {from_database(standing['at'])} ({standing['cause']}). "
+            f"{refusal}: promotions are stopped since {stopped.since} ({stopped.cause}). "
             f"Remedy: lift that with `earlysignal unfreeze`."
         )
 
 
-def _standing(connection: Connection) -> RowMapping | None:
-    """Return the decision that stops promotions: the last one of the two kinds tells."""
+def _standing(connection: Connection) -> Freeze | None:
+    """Look at the last decision of the two kinds, which tells."""
     table = schema.decisions.c
     kinds = (DecisionKind.FREEZE, DecisionKind.UNFREEZE)
-    statement = select(table.kind, table.at, table.cause).where(table.kind.in_(kinds)).order_by(table.id.desc())
-    last = connection.execute(statement.limit(1)).mappings().first()
-    return last if last is not None and last["kind"] == DecisionKind.FREEZE else None
+    columns = (table.kind, table.at, table.cause, table.decided_by)
+    last = connection.execute(select(*columns).where(table.kind.in_(kinds)).order_by(table.id.desc()).limit(1)).first()
+    if last is None or last.kind == DecisionKind.UNFREEZE:
+        return None
+    return Freeze(from_database(last.at), last.cause, last.decided_by)

@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
-from sqlalchemy import Boolean, ColumnElement, and_, case, func, or_, select, text, true
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy import Boolean, ColumnElement, RowMapping, and_, case, func, or_, select, text, true
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.selectable import FromClause
 
 from earlysignal_core.ledger import rows, schema
@@ -18,6 +20,7 @@ from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
 _table, _predictions = schema.ml_outcomes, schema.ml_predictions
 _FIGURES = ("actual_class", "actual_return_7d", "actual_return_30d", "earnings_surprise_pct")
 _GIVEN = ("prediction_id", "horizon", "status", "outcome_date", *_FIGURES)
+_ADDED = [_table.c[name] for name in ("prediction_id", "horizon", "revision", "status", "outcome_date")]
 _OF_PREDICTION = [column for column in _predictions.c if column.name not in {"created_at", "features"}]
 
 
@@ -54,10 +57,10 @@ class Outcome:
 def record(ledger: Ledger, outcomes: Iterable[Outcome]) -> int:
     """Record outcomes, and return how many of them are news: see `record_frame`."""
     contents = [asdict(outcome) for outcome in outcomes]
-    return record_frame(ledger, pd.DataFrame(contents, dtype="object")) if contents else 0
+    return len(record_frame(ledger, pd.DataFrame(contents, dtype="object"))) if contents else 0
 
 
-def record_frame(ledger: Ledger, frame: pd.DataFrame) -> int:
+def record_frame(ledger: Ledger, frame: pd.DataFrame) -> pd.DataFrame:
     """Record outcomes in one statement: news is added as a revision, what is known already changes nothing.
 
     Parameters
@@ -68,8 +71,9 @@ def record_frame(ledger: Ledger, frame: pd.DataFrame) -> int:
 
     Returns
     -------
-    int
-        How many revisions were added. An observation that replaces a different one is `RESTATED`.
+    DataFrame
+        The revisions that were added: ``prediction_id, horizon, revision, status, outcome_date``. An observation that
+        replaces a different one is `RESTATED`.
 
     Raises
     ------
@@ -79,13 +83,17 @@ def record_frame(ledger: Ledger, frame: pd.DataFrame) -> int:
     Notes
     -----
     News is what differs from the newest revision in a figure, or in whether there was an event at all; that it was
-    learned again at another moment is none. Writers wait for each other, so two that bring the same bring it once.
+    learned again at another moment is none, and neither is what could be known before the newest revision, so that a
+    history can be told again from its beginning. Only an event that was taken for none is news whatever its moment.
+    Writers wait for each other, so two that bring the same bring it once.
     """
-    if frame.empty:
-        return 0
-    with ledger.begin() as connection:
-        connection.execute(text("LOCK TABLE ml_outcomes IN SHARE ROW EXCLUSIVE MODE"))
-        return connection.execute(_RECORD, _INCOMING.values(frame)).rowcount
+    added: list[RowMapping] = []
+    if len(frame):
+        with ledger.begin() as connection:
+            connection.execute(text("LOCK TABLE ml_outcomes IN SHARE ROW EXCLUSIVE MODE"))
+            added += connection.execute(_RECORD, _INCOMING.values(frame)).mappings().all()
+    told = pd.DataFrame(added, columns=[column.name for column in _ADDED])
+    return told.assign(outcome_date=pd.to_datetime(told["outcome_date"], utc=True).dt.as_unit("ns"))
 
 
 def waiting(ledger: Ledger, horizon: Horizon, until: datetime) -> pd.DataFrame:
@@ -108,20 +116,58 @@ def waiting(ledger: Ledger, horizon: Horizon, until: datetime) -> pd.DataFrame:
         return rows.read(connection, select(*_OF_PREDICTION).where(due).order_by(_predictions.c.id))
 
 
-def read(ledger: Ledger, since: datetime, until: datetime, *, known_at: datetime) -> pd.DataFrame:
-    """Return the predictions of ``since < prediction_date <= until`` with what was known of their outcomes at a moment.
+def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
+    """Return the predictions of ``since < prediction_date <= until`` and of which horizons something is known.
 
     Returns
     -------
     DataFrame
-        The columns of `predictions.read` without features, then of the newest revision of each horizon:
-        ``status`` (the label's; missing while it is pending), ``actual_class, earnings_surprise_pct,
-        actual_return_7d, actual_return_30d, correct_prediction``.
+        The columns of `predictions.read` without features, oldest first; ``has_label``, ``has_7d`` and ``has_30d``,
+        whether there is an outcome of the horizon, be it that there was no event; ``observed_at``, the moment of the
+        label's newest revision, missing without an event.
     """
     window = (_predictions.c.prediction_date > utc(since)) & (_predictions.c.prediction_date <= utc(until))
-    age = func.row_number().over(
-        partition_by=(_table.c.prediction_id, _table.c.horizon), order_by=_table.c.revision.desc()
+    with_event = (_table.c.horizon == Horizon.LABEL) & (_table.c.status != OutcomeStatus.NO_EVENT)
+    observed = func.max(_table.c.outcome_date).filter(with_event).label("observed_at")
+    has = [func.bool_or(_table.c.horizon == horizon, type_=Boolean()).label(f"has_{horizon}") for horizon in Horizon]
+    statement = (
+        select(*_OF_PREDICTION, *has, observed)
+        .outerjoin(_table, _table.c.prediction_id == _predictions.c.id)
+        .where(window)
+        .group_by(_predictions.c.id)
+        .order_by(_predictions.c.id)
     )
+    with ledger.begin() as connection:
+        frame = rows.read(connection, statement)
+    return frame.assign(**{flag.name: frame[flag.name].fillna(False).astype("bool") for flag in has})
+
+
+def read(
+    ledger: Ledger, since: datetime, until: datetime, *, known_at: datetime, as_announced: bool = False
+) -> pd.DataFrame:
+    """Return the predictions of ``since < prediction_date <= until`` with what was known of their outcomes at a moment.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    since, until : datetime
+    known_at : datetime
+    as_announced : bool
+        Return what was first known instead of the newest revision: the first that has a class, else the first of an
+        event.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `predictions.read` without features, then of that revision of each horizon:
+        ``status`` (the label's; missing while it is pending), ``actual_class, earnings_surprise_pct,
+        actual_return_7d, actual_return_30d, correct_prediction``, and ``delisted`` (whether its prices stopped;
+        missing with the returns).
+    """
+    window = (_predictions.c.prediction_date > utc(since)) & (_predictions.c.prediction_date <= utc(until))
+    no_class, no_event = _table.c.actual_class.is_(None), _table.c.status == OutcomeStatus.NO_EVENT
+    order = (no_event, no_class, _table.c.revision) if as_announced else (_table.c.revision.desc(),)
+    age = func.row_number().over(partition_by=(_table.c.prediction_id, _table.c.horizon), order_by=order)
     aged = (
         select(_table, age.label("age"))
         .join(_predictions, _predictions.c.id == _table.c.prediction_id)
@@ -132,7 +178,9 @@ def read(ledger: Ledger, since: datetime, until: datetime, *, known_at: datetime
     figures = [func.max(aged.c[name]).label(name) for name in _FIGURES]
     status = func.max(aged.c.status).filter(aged.c.horizon == Horizon.LABEL).label("status")
     correct = func.bool_or(aged.c.correct_prediction, type_=Boolean()).label("correct_prediction")
-    newest = select(aged.c.prediction_id, status, *figures, correct).where(aged.c.age == 1)
+    of_prices = aged.c.horizon != Horizon.LABEL
+    delisted = func.bool_or(aged.c.status == OutcomeStatus.DELISTED, type_=Boolean()).filter(of_prices)
+    newest = select(aged.c.prediction_id, status, *figures, correct, delisted.label("delisted")).where(aged.c.age == 1)
     known = newest.group_by(aged.c.prediction_id).subquery()
     statement = (
         select(*_OF_PREDICTION, *(column for column in known.c if column.name != "prediction_id"))
@@ -152,7 +200,7 @@ def revisions(ledger: Ledger, prediction_id: int) -> pd.DataFrame:
         return rows.read(connection, statement.order_by(_table.c.horizon, _table.c.revision))
 
 
-def _add_what_is_news(incoming: FromClause) -> Insert:
+def _add_what_is_news(incoming: FromClause) -> ReturningInsert[Any]:
     """Return the statement that adds those of the incoming outcomes that differ from what is known."""
     of_row = and_(_table.c.prediction_id == incoming.c.prediction_id, _table.c.horizon == incoming.c.horizon)
     newest = select(_table).where(of_row).order_by(_table.c.revision.desc()).limit(1).lateral("newest")
@@ -173,8 +221,12 @@ def _add_what_is_news(incoming: FromClause) -> Insert:
     of_prediction = _predictions.c.id == incoming.c.prediction_id
     joined = incoming.outerjoin(_predictions, of_prediction).outerjoin(newest, true())
     figures = [newest.c[name].is_distinct_from(incoming.c[name]) for name in _FIGURES]
-    news = or_(before.is_distinct_from(given), *figures)
-    return insert(_table).from_select(list(added), select(*added.values()).select_from(joined).where(news))
+    differs = or_(before.is_distinct_from(given), *figures)
+    later = or_(
+        newest.c.id.is_(None), before == OutcomeStatus.NO_EVENT, incoming.c.outcome_date >= newest.c.outcome_date
+    )
+    chosen = select(*added.values()).select_from(joined).where(differs, later)
+    return insert(_table).from_select(list(added), chosen).returning(*_ADDED)
 
 
 def _without_restatement(status: ColumnElement[str]) -> ColumnElement[str]:

@@ -182,22 +182,23 @@ def load(lake: Lake, version: str) -> Bundle:
     BundleError
         If it is not there, not finished, or not as it was written.
     """
-    if not lake.exists(f"{FOLDER}/{version}/{METADATA}"):
-        raise BundleError(
-            f"there is no finished model {version} in the lake {lake.url}. Finished: "
-            f"{', '.join(versions(lake)) or 'none'}. Remedy: train it (`earlysignal backfill --select models`)."
-        )
-    files = {name: lake.read_bytes(f"{FOLDER}/{version}/{name}") for name in FILES}
-    try:
-        metadata = json.loads(files[METADATA])
-        hashes = metadata.pop(HASHES)
-    except (ValueError, KeyError) as error:
-        raise _damaged(version, METADATA) from error
-    files[METADATA] = to_json(metadata)
+    metadata, hashes = _record(lake, version)
+    files = {name: lake.read_bytes(f"{FOLDER}/{version}/{name}") for name in FILES if name != METADATA}
     for name, content in files.items():
         if hashes.get(name) != _sha256(content):
             raise _damaged(version, name)
     return Bundle(files[MODEL_TEXT].decode(), json.loads(files[MODEL]), json.loads(files[NORMALIZER]), metadata)
+
+
+def metadata_of(lake: Lake, version: str) -> dict[str, Any]:
+    """Read what a bundle says of itself, be its model damaged.
+
+    Raises
+    ------
+    BundleError
+        If it is not there, not finished, or not as it was written.
+    """
+    return _record(lake, version)[0]
 
 
 def versions(lake: Lake) -> list[str]:
@@ -249,6 +250,23 @@ def _candidates(until: Cutoff, version: str) -> Iterator[str]:
 
 def _claim(version: str) -> str:
     return f"{CLAIMS}/{version}"
+
+
+def _record(lake: Lake, version: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return a bundle's metadata, checked, and the hash of each file."""
+    if not lake.exists(f"{FOLDER}/{version}/{METADATA}"):
+        raise BundleError(
+            f"there is no finished model {version} in the lake {lake.url}. Finished: "
+            f"{', '.join(versions(lake)) or 'none'}. Remedy: train it (`earlysignal backfill --select models`)."
+        )
+    try:
+        metadata = json.loads(lake.read_bytes(f"{FOLDER}/{version}/{METADATA}"))
+        hashes = metadata.pop(HASHES)
+    except (ValueError, KeyError) as error:
+        raise _damaged(version, METADATA) from error
+    if hashes.get(METADATA) != _sha256(to_json(metadata)):
+        raise _damaged(version, METADATA)
+    return metadata, hashes
 
 
 def _sha256(content: bytes) -> str:

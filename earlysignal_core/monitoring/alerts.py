@@ -1,7 +1,7 @@
-"""Alerts by e-mail, chat or webhook through apprise: once a key and day, and no address or token ever leaks."""
+"""Alerts by e-mail, chat or webhook through apprise: recorded first, then delivered; no address or token leaks."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,15 +9,14 @@ from enum import StrEnum
 import pandas as pd
 from pydantic import SecretStr
 
+from earlysignal_core.ledger import alerts
+from earlysignal_core.ledger.alerts import Alert
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.vocabulary import Severity
+
 _SENT = "was reached"
-
-
-class Severity(StrEnum):
-    """How bad it is; apprise shows each its own way."""
-
-    INFO = "info"
-    WARNING = "warning"
-    CRITICAL = "failure"
+_AT_ONCE = 20  # deliveries of one call: a target that does not answer takes seconds each
+_KINDS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
 
 
 class Delivery(StrEnum):
@@ -26,29 +25,7 @@ class Delivery(StrEnum):
     SENT = "sent"
     PARTLY = "sent to some targets"
     FAILED = "failed"
-    REPEATED = "sent before"
     NO_TARGET = "no target"
-
-
-@dataclass(frozen=True)
-class Alert:
-    """Something that a person should know.
-
-    Attributes
-    ----------
-    key : str
-        Alerts with one key are sent once a day: ``drift:v2018.3.0``, ``run failed:predictions``.
-    day : Timestamp
-        On the domain's clock.
-    severity : Severity
-    title, text : str
-    """
-
-    key: str
-    day: pd.Timestamp
-    severity: Severity
-    title: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -59,23 +36,44 @@ class Delivered:
     detail: str
 
 
-def send(alert: Alert, urls: SecretStr | None, already_sent: Callable[[str, pd.Timestamp], bool]) -> Delivered:
-    """Send an alert to every target, unless it was sent before.
+def deliver(ledger: Ledger, urls: SecretStr | None, now: pd.Timestamp) -> dict[Delivery, int]:
+    """Send the oldest alerts of the ledger that are still to be sent, and note what became of each.
+
+    One that could not be sent stays, and is tried again by the next call; one that reached some of its targets counts
+    as sent, with a note of the others, since trying again would repeat it to those who have it.
+
+    Returns
+    -------
+    dict of Delivery to int
+        How many of each.
+    """
+    made: dict[Delivery, int] = {}
+    for waiting in alerts.unsent(ledger)[:_AT_ONCE]:
+        delivered = send(waiting.alert, urls)
+        made[delivered.outcome] = made.get(delivered.outcome, 0) + 1
+        if delivered.outcome is Delivery.NO_TARGET:
+            break
+        if delivered.outcome is Delivery.FAILED:
+            alerts.mark_undelivered(ledger, waiting.id, delivered.detail)
+        else:
+            missed = delivered.detail if delivered.outcome is Delivery.PARTLY else None
+            alerts.mark_sent(ledger, waiting.id, now, missed)
+    return made
+
+
+def send(alert: Alert, urls: SecretStr | None) -> Delivered:
+    """Send an alert to every target.
 
     Parameters
     ----------
     alert : Alert
     urls : SecretStr or None
         apprise URLs, separated by spaces (`Settings.alert_urls`).
-    already_sent : callable
-        Given key and day, says whether such an alert was sent; the caller records what this function returns.
 
     Notes
     -----
     A target that cannot be reached never raises: an alert must not bring down what it tells of.
     """
-    if already_sent(alert.key, alert.day):
-        return Delivered(Delivery.REPEATED, "sent before on this day")
     targets = urls.get_secret_value().split() if urls is not None else []
     if not targets:
         return Delivered(Delivery.NO_TARGET, "EARLYSIGNAL_ALERT_URLS is not set")
@@ -96,7 +94,8 @@ def _notify(alert: Alert, url: str) -> tuple[str, str]:
     target = Apprise()
     if not target.add(url):
         return "unknown", "is no address that apprise knows"
-    sent = target.notify(title=alert.title, body=alert.text, notify_type=NotifyType(alert.severity))
+    text = f"{alert.body}\n\n{alert.at:%Y-%m-%d %H:%M} UTC, rule: {alert.rule or 'none'}"
+    sent = target.notify(title=alert.title, body=text, notify_type=NotifyType(_KINDS[alert.severity]))
     return str(target[0].service_name), _SENT if sent else "could not be reached"
 
 

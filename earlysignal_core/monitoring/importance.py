@@ -1,16 +1,21 @@
 """Does the model still look at the same features? Mean absolute SHAP values, now and on the training rows."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.evaluation.resampling import Figure, FloatArray, Resamples, undefined, with_interval
+from earlysignal_core.lake import Lake
 from earlysignal_core.models.boosters import THREADS
-from earlysignal_core.models.bundle import Bundle
+from earlysignal_core.models.bundle import FOLDER, Bundle
 from earlysignal_core.monitoring.action import Action, judge
+from earlysignal_core.monitoring.reference import Reference
 from earlysignal_core.rules import Guard, Rule, Verdict
 
+FILE = "importance_shap.json"
 TOP = 5
 # A share of exactly 0 would make the divergence infinite.
 _LEAST_SHARE = 1e-6
@@ -60,9 +65,28 @@ class Importance:
 def training_importance(bundle: Bundle, trained: pd.DataFrame) -> FloatArray:
     """Return each feature's share of the mean absolute SHAP values of the training rows, shape (features,).
 
-    It takes a second for ten thousand rows and never changes, so that the caller keeps it.
+    It takes a second for ten thousand rows and never changes: `kept_training_importance` counts it once.
     """
     return _shares(np.abs(contributions(bundle, trained)).sum(axis=0, keepdims=True)).ravel()
+
+
+def kept_training_importance(lake: Lake, bundle: Bundle) -> FloatArray:
+    """Return `training_importance` of a saved model, shape (features,).
+
+    It is counted over the model's reference when it is first asked for and then kept beside it: few models of a
+    walk-forward ever come to be watched.
+
+    Raises
+    ------
+    LakeError
+        If the model has no reference.
+    """
+    path = f"{FOLDER}/{bundle.version}/{FILE}"
+    if not lake.exists(path):
+        shares = training_importance(bundle, Reference.load(lake, str(bundle.version)).frame)
+        lake.claim(path, to_json(dict(zip(bundle.features, shares.tolist(), strict=True))))
+    kept = json.loads(lake.read_bytes(path))
+    return np.array([kept[name] for name in bundle.features], dtype="float64")
 
 
 def importance(bundle: Bundle, recent: pd.DataFrame, then: FloatArray) -> Importance:
@@ -74,7 +98,7 @@ def importance(bundle: Bundle, recent: pd.DataFrame, then: FloatArray) -> Import
     recent : DataFrame
         Rows served lately: ``as_of`` and the model's features.
     then : ndarray, shape (features,)
-        From `training_importance`.
+        From `training_importance` or `kept_training_importance`.
 
     Notes
     -----

@@ -119,6 +119,18 @@ class Reference:
         return self.frame[to_nearest.abs() <= SEASON_DAYS]
 
 
+def keep_reference(lake: Lake, bundle: Bundle, rows: pd.DataFrame) -> None:
+    """Keep the reference of a saved model, given the rows that it was trained on; one that stands already stays.
+
+    Raises
+    ------
+    MonitoringError
+        As for `Reference.of`.
+    """
+    if not lake.exists(f"{FOLDER}/{bundle.version}/{FILE}"):
+        Reference.of(bundle, rows).save(lake)
+
+
 def sample(values: pd.Series) -> FloatArray:
     """Return the finite values of a column, sorted."""
     numbers = values.to_numpy(dtype="float64")

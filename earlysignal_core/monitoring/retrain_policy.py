@@ -3,10 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import ceil
+from math import ceil, nan
 
 import pandas as pd
 
+from earlysignal_core.ledger import decisions
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.decisions import Decision
+from earlysignal_core.ledger.retrain_requests import RetrainInFlightError, RetrainRequest, request_retrain
+from earlysignal_core.ledger.vocabulary import DecisionKind, Urgency
 from earlysignal_core.monitoring.action import Action, judge
 from earlysignal_core.monitoring.drift import FEATURES_RULE, PREDICTIONS_RULE
 from earlysignal_core.monitoring.importance import TOP_FIVE_RULE
@@ -23,6 +28,7 @@ _SATURDAY = 5
 class Cause(StrEnum):
     """Why a model is retrained; the run is tagged with it."""
 
+    FIRST = "first model"
     MONTHLY = "monthly"
     ACCURACY = "accuracy"
     AUC = "auc"
@@ -81,10 +87,12 @@ class Line:
 _COOLED_DOWN = Guard(
     "days_since_retrain", ">=", COOL_DOWN_DAYS, f"the last retrain is less than {COOL_DOWN_DAYS} days ago"
 )
+_NO_CHAMPION = Rule("no_champion", "champions", "<", 1, Action.EMERGENCY)
 _FIRST_OF_MONTH = Rule("first_of_month", "first_session_of_month", ">=", 1, Action.SCHEDULE)
 _SEASON_ENDED = Rule("season_ended", "season_due", ">=", 1, Action.SCHEDULE)
 
 LINES = (
+    Line(Cause.FIRST, _NO_CHAMPION, When.AT_ONCE, of_the_strategy=False),
     Line(Cause.MONTHLY, _FIRST_OF_MONTH, When.TONIGHT, window_months=24),
     Line(Cause.ACCURACY, ACCURACY_RULE, When.AT_ONCE),
     Line(Cause.AUC, AUC_RULE, When.AT_ONCE, of_the_strategy=False),
@@ -94,6 +102,15 @@ LINES = (
     Line(Cause.SEASON, _SEASON_ENDED, When.WEEKEND, window_months=36),
     Line(Cause.CALIBRATION, CALIBRATION_RULE, When.WEEKEND, of_the_strategy=False),
     Line(Cause.IMPORTANCE, TOP_FIVE_RULE, When.WEEKEND, of_the_strategy=False),
+)
+
+
+_FIGURES_OF_THE_TREE = tuple(
+    dict.fromkeys(
+        figure
+        for line in LINES
+        for figure in (line.rule.figure, *(guard.figure for guard in (*line.rule.guards, *line.operating)))
+    )
 )
 
 
@@ -130,8 +147,9 @@ def decide(day: pd.Timestamp, figures: Mapping[str, float], *, strict: bool = Fa
         Without a time zone.
     figures : mapping of str to float
         Those of `calendar_figures`, of the day's `Drift`, `Performance` and `Importance`, and of the ledger:
-        ``running_retrains``, ``open_requests`` (pending or running), ``days_since_retrain`` (since the last one
-        started; infinite where there has been none). A figure that is missing or NaN neither fires nor frees a rule.
+        ``champions``, ``running_retrains``, ``open_requests`` (pending or running), ``days_since_retrain`` (since the
+        last one started; infinite where there has been none). A figure that is missing or NaN neither fires nor frees
+        a rule.
     strict : bool
         Let the strategy's rules act as written.
     """
@@ -144,6 +162,60 @@ def decide(day: pd.Timestamp, figures: Mapping[str, float], *, strict: bool = Fa
         return RetrainDecision(verdicts, raw, None, None, "; ".join(held_back) or "no rule fires")
     line, verdict = acting
     return RetrainDecision(verdicts, raw, line, line.when.due(day), f"{line.cause}, {line.when}: {verdict.reason}")
+
+
+def ask(
+    ledger: Ledger,
+    day: pd.Timestamp,
+    decision: RetrainDecision,
+    figures: Mapping[str, float],
+    universe: str,
+    at: pd.Timestamp,
+) -> RetrainRequest | None:
+    """Record what the tree decided and, if it asks for a retrain, the request with it.
+
+    Returns
+    -------
+    RetrainRequest or None
+        None where no line acts, or where another retrain was asked for meanwhile; the record then says so.
+    """
+    line, raw = decision.effective, decision.raw
+    looked_at = {name: figures.get(name, nan) for name in _FIGURES_OF_THE_TREE}
+    record = Decision(
+        DecisionKind.RETRAIN if line else DecisionKind.NO_RETRAIN,
+        at,
+        decision.reason,
+        line.rule.name if line else None,
+        looked_at,
+        raw=f"retrain ({raw.cause})" if raw else "no retrain",
+        effective=f"retrain ({line.cause})" if line else "no retrain",
+    )
+    if line is None:
+        decisions.record(ledger, record)
+        return None
+    urgency = Urgency.EMERGENCY if line.when is When.AT_ONCE else Urgency.SCHEDULED
+    try:
+        return request_retrain(
+            ledger,
+            record,
+            day=day,
+            cause=line.cause,
+            urgency=urgency,
+            universe=universe,
+            window_months=line.window_months,
+        )
+    except RetrainInFlightError as error:
+        said = f"{decision.reason}; held back: {error}"
+        decisions.record(ledger, replace(record, kind=DecisionKind.NO_RETRAIN, cause=said, effective="no retrain"))
+        return None
+
+
+def may_start(request: RetrainRequest, last_finished: pd.Timestamp | None) -> bool:
+    """Say whether a request may start once a day is finished: an emergency and what a person asks for at once."""
+    if last_finished is None:
+        return False
+    when = next((line.when for line in LINES if line.cause == request.cause), When.AT_ONCE)
+    return when is When.AT_ONCE or when.due(request.day) <= last_finished
 
 
 def calendar_figures(

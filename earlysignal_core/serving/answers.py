@@ -1,35 +1,13 @@
-"""What serving says and to whom: answers, alerts, and what it needs of the ledger. The ledger's words and columns."""
+"""What serving says, in the ledger's words, and what it needs of a ledger; `serving.recorder` has the ledger's own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Protocol
 
 import pandas as pd
 
-
-class Fallback(StrEnum):
-    """What answered a request: the champion itself, or which of the fallbacks."""
-
-    NONE = "none"
-    PREVIOUS_VERSION = "previous_version"
-    RULE = "rule"
-    NO_ANSWER = "no_answer"
-
-
-class Confidence(StrEnum):
-    """How far an answer can be relied on; `serving.confidence` has the definition."""
-
-    HIGH = "HIGH"
-    MEDIUM = "MEDIUM"
-    LOW = "LOW"
-
-
-class Severity(StrEnum):
-    """How much an alert matters."""
-
-    WARNING = "warning"
-    CRITICAL = "critical"
+from earlysignal_core.ledger.alerts import Alert
+from earlysignal_core.ledger.vocabulary import Confidence, Fallback
 
 
 @dataclass(frozen=True)
@@ -80,19 +58,6 @@ class Answer:
     confidence: Confidence | None = None
     error: str | None = None
     features: Mapping[str, float] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class Alert:
-    """Something that somebody should know of; the same key on the same day is the same alert."""
-
-    key: str
-    day: pd.Timestamp
-    at: pd.Timestamp
-    severity: Severity
-    title: str
-    body: str
-    figures: Mapping[str, float] = field(default_factory=dict)
 
 
 class DeploymentReader(Protocol):

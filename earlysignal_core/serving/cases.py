@@ -7,7 +7,9 @@ import pandas as pd
 
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.features.arrays import Values
-from earlysignal_core.serving.answers import Alert, Answer, Fallback, Severity
+from earlysignal_core.ledger.alerts import Alert
+from earlysignal_core.ledger.vocabulary import Fallback, Severity
+from earlysignal_core.serving.answers import Answer
 
 _NAMED = 5
 

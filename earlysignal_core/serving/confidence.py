@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from earlysignal_core.evaluation.resampling import FloatArray, Resamples, with_interval
-from earlysignal_core.serving.answers import Confidence
+from earlysignal_core.ledger.vocabulary import Confidence
 
 HIGH_FROM, MEDIUM_FROM = 0.90, 0.75
 

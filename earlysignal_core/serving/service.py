@@ -9,16 +9,9 @@ import pandas as pd
 
 from earlysignal_core.features.table import active_features, feature_table, scheduled_examples, view
 from earlysignal_core.lake import Lake
+from earlysignal_core.ledger.vocabulary import Confidence, Fallback, Severity
 from earlysignal_core.models.baselines import LAST, LAST_SURPRISE_OVER
-from earlysignal_core.serving.answers import (
-    AlertSink,
-    Answer,
-    Confidence,
-    DeploymentReader,
-    Fallback,
-    PredictionLog,
-    Severity,
-)
+from earlysignal_core.serving.answers import AlertSink, Answer, DeploymentReader, PredictionLog
 from earlysignal_core.serving.cases import Cases, UnknownEventError
 from earlysignal_core.serving.confidence import confidence
 from earlysignal_core.serving.freshness import StaleCacheError, refuse_stale
@@ -50,6 +43,8 @@ class EarlySignalService:
     timer : callable
         Seconds that only grow; for latencies.
     settings : ServingSettings
+    models : ModelCache, optional
+        The models that are loaded already.
     """
 
     def __init__(
@@ -63,12 +58,13 @@ class EarlySignalService:
         clock: Callable[[], pd.Timestamp],
         timer: Callable[[], float] = perf_counter,
         settings: ServingSettings | None = None,
+        models: ModelCache | None = None,
     ) -> None:
         self._lake, self._source = lake, source
         self._deployments, self._requests, self._alerts = deployments, log, alerts
         self._clock, self._timer = clock, timer
         self._settings = settings or ServingSettings()
-        self._models = ModelCache(lake)
+        self._models = models or ModelCache(lake)
         self._features = active_features(source)
 
     def predict(self, symbol: str, announced_on: pd.Timestamp, as_of: pd.Timestamp) -> Answer:

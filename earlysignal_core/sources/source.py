@@ -36,6 +36,8 @@ class SourceDescription(BaseModel):
     assumptions : tuple of str
         Repeated in every report.
     settings : TapeSettings
+    grows : bool
+        Whether it may answer more tomorrow than today, as providers do; a tape does not.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,6 +55,7 @@ class SourceDescription(BaseModel):
     provides: tuple[str, ...]
     assumptions: tuple[str, ...]
     settings: TapeSettings
+    grows: bool = False
 
     @property
     def quarters(self) -> list[Quarter]:

@@ -1,0 +1,194 @@
+"""The commands by which a person steers production; they work whether `earlysignal up` runs or not."""
+
+import getpass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earlysignal_assets import tables_shown
+from earlysignal_assets.clock import decision_time, domain_now, expect_within, parse_day, parse_moment
+from earlysignal_assets.instance import ledger_of
+from earlysignal_assets.terminal import Tape, console, progress, report_failures
+from earlysignal_assets.workspace import Workspace, choose_source
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.deployments import Deployment
+from earlysignal_core.settings import Settings
+
+production = typer.Typer()
+ledger_file = typer.Typer(help="The whole ledger as one file.", no_args_is_help=True)
+production.add_typer(ledger_file, name="ledger")
+Reason = Annotated[str, typer.Option(help="Why, in a few words: the ledger keeps it with the decision.")]
+
+
+@production.command()
+def clock(
+    moment: Annotated[
+        str | None,
+        typer.Argument(help="Like 2016-03-01 (the beginning of that day) or 2016-03-01T04:00; UTC. Without it: show."),
+    ] = None,
+    tape: Tape = None,
+) -> None:
+    """Show the ledger's clock, or move it, forward only; the days up to it are then lived in order.
+
+    2016-03-01 stands for 00:00 UTC of that day: the day has come, its own hours have not passed.
+    """
+    from earlysignal_core import operations
+
+    with _opened(tape) as (workspace, ledger):
+        if moment is not None:
+            operations.move_clock(ledger, expect_within(workspace.source.description, parse_moment(moment)))
+        tables_shown.print_clock(console, operations.status(ledger, domain_now(ledger)))
+
+
+@production.command()
+def days(
+    to: Annotated[str, typer.Option(help="The last day to live, like 2016-03-31.")],
+    first: Annotated[
+        str | None, typer.Option("--from", help="The first day of all; only where production has not begun.")
+    ] = None,
+    tape: Tape = None,
+) -> None:
+    """Live the days of production up to one in this process, with the retrains that they ask for.
+
+    Moves the clock, and does what the sensors of `earlysignal up` do, without their waits.
+    """
+    choose_source(tape)
+    from earlysignal_assets.live_days import live_days  # the definitions open the source that is chosen by now
+
+    workspace = Workspace(Settings())
+    with progress() as told:
+        outcome = live_days(workspace, parse_day(to), told, first=None if first is None else parse_day(first))
+    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.seconds.items())
+    _say(f"Done: {spent or 'every day up to it was finished already'}")
+    report_failures(outcome)
+
+
+@production.command()
+def status(tape: Tape = None) -> None:
+    """Show how production stands: clock, models, retrain, alerts and the last decisions."""
+    from earlysignal_core import operations
+
+    with _opened(tape) as (workspace, ledger):
+        tables_shown.print_status(console, workspace.name, operations.status(ledger, domain_now(ledger)))
+
+
+@production.command()
+def retrain(
+    reason: Reason,
+    universe: Annotated[
+        str | None, typer.Option(help="The companies, like sp500; must be the source's. [the source's]")
+    ] = None,
+    window_months: Annotated[
+        int | None, typer.Option(help="Train on so many months of history, at least three. [all]")
+    ] = None,
+    tape: Tape = None,
+) -> None:
+    """Ask for a retrain that starts at once."""
+    from earlysignal_core import operations
+
+    with _opened(tape) as (workspace, ledger):
+        asked = operations.ask_for_retrain(
+            ledger,
+            workspace.lake,
+            decision_time(ledger, workspace.source.description),
+            reason=reason,
+            by=_user(),
+            universe=universe,
+            window_months=window_months,
+        )
+    window = f"{asked.window_months} months" if asked.window_months else "all history"
+    _say(f"Retrain {asked.id} of {asked.universe} on {window} is asked for; a running `earlysignal up` starts it.")
+
+
+@production.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="A finished model, like v2018.3.0.")],
+    reason: Reason,
+    tape: Tape = None,
+) -> None:
+    """Make a model the champion, whatever its comparison says."""
+    from earlysignal_core import operations
+
+    with _opened(tape) as (workspace, ledger):
+        now = decision_time(ledger, workspace.source.description)
+        _say_champion(operations.promote(ledger, workspace.lake, now, version, reason=reason, by=_user()))
+
+
+@production.command()
+def rollback(reason: Reason, tape: Tape = None) -> None:
+    """Return to the model that served before the champion; a freeze does not stop it."""
+    from earlysignal_core import operations
+
+    with _opened(tape) as (workspace, ledger):
+        now = decision_time(ledger, workspace.source.description)
+        _say_champion(operations.roll_back(ledger, now, reason=reason, by=_user()))
+
+
+@production.command()
+def freeze(reason: Reason, tape: Tape = None) -> None:
+    """Stop promotions, by rules and by hand, until `unfreeze`; retrains and roll-backs go on."""
+    from earlysignal_core import operations
+
+    with _opened(tape) as (workspace, ledger):
+        operations.freeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=_user())
+    _say("Promotions are stopped.")
+
+
+@production.command()
+def unfreeze(reason: Reason, tape: Tape = None) -> None:
+    """Allow promotions again."""
+    from earlysignal_core import operations
+
+    with _opened(tape) as (workspace, ledger):
+        operations.unfreeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=_user())
+    _say("Promotions are allowed.")
+
+
+@ledger_file.command()
+def backup(file: Annotated[Path, typer.Argument(help="A new file, like ledger.zip.")], tape: Tape = None) -> None:
+    """Write the ledger, as it is at one moment, to a file."""
+    from earlysignal_core.ledger.backup import backup as write
+
+    with _opened(tape) as (_, ledger):
+        _say_rows("Written to", file, write(ledger, file))
+
+
+@ledger_file.command()
+def restore(file: Annotated[Path, typer.Argument(help="What `backup` wrote.")], tape: Tape = None) -> None:
+    """Read a backup into an empty ledger: all of it, or nothing."""
+    from earlysignal_core.ledger.backup import restore as read
+
+    with _opened(tape) as (_, ledger):
+        _say_rows("Restored from", file, read(ledger, file))
+
+
+@contextmanager
+def _opened(tape: Path | None) -> Iterator[tuple[Workspace, Ledger]]:
+    choose_source(tape)
+    workspace = Workspace(Settings())
+    with ledger_of(workspace) as ledger:
+        yield workspace, ledger
+
+
+def _user() -> str:
+    try:
+        return f"{getpass.getuser()} (command)"
+    except (KeyError, OSError):  # a container's user may have no name
+        return "somebody (command)"
+
+
+def _say(text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _say_champion(champion: Deployment) -> None:
+    _say(f"{champion.version} is the champion since {champion.since:%Y-%m-%d %H:%M} UTC.")
+
+
+def _say_rows(what: str, file: Path, rows: Mapping[str, int]) -> None:
+    _say(
+        f"{what} {file}: {', '.join(f'{count:,} {name}' for name, count in rows.items() if count) or 'an empty ledger'}"
+    )

@@ -1,0 +1,77 @@
+"""Living the days of production in this process: what the sensors do, without their waits."""
+
+from itertools import count
+
+import pandas as pd
+
+from earlysignal_assets.instance import ledger_of
+from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB
+from earlysignal_assets.requests import note_failure, tags_of_day, tags_of_retrain
+from earlysignal_assets.runs import Outcome, Progress, instance_of, run_job
+from earlysignal_assets.workspace import Workspace
+from earlysignal_core.ledger import days, retrain_requests
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.days import ClockError
+from earlysignal_core.monitoring import retrain_policy
+
+_ONE_DAY = pd.Timedelta(days=1)
+
+
+def live_days(
+    workspace: Workspace, to: pd.Timestamp, progress: Progress, *, first: pd.Timestamp | None = None
+) -> Outcome:
+    """Live every day up to one, in order, and each retrain that a day asks for before the next day.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    to : Timestamp
+        The last day; the clock is moved to its end.
+    progress : function of (what, done, total)
+    first : Timestamp, optional
+        The first day of all, where production has not begun.
+
+    Raises
+    ------
+    ClockError
+        If production has not begun and no first day is given, or it has and one is.
+    """
+    outcome = Outcome()
+    with instance_of(workspace) as instance, ledger_of(workspace) as ledger:
+        upcoming = _upcoming(ledger, first)
+        total = max((to - upcoming).days + 1, 0)
+        _move_clock(ledger, to)
+        for done in count():
+            last, request = days.last_finished(ledger), retrain_requests.in_flight(ledger)
+            if request is not None and retrain_policy.may_start(request, last):
+                job, day, tags = RETRAIN_JOB, last, tags_of_retrain(request)
+            else:
+                job, day = DAY_JOB, upcoming if last is None else last + _ONE_DAY
+                tags = tags_of_day(day, 1)
+            if day is None or day > to:
+                break
+            progress(f"{day:%Y-%m-%d}", min(done, total), total)
+            if not run_job(instance, job, outcome, day=day, tags=tags):
+                (message,) = outcome.failures.values()
+                note_failure(ledger, f"{job} {day:%Y-%m-%d}", tags, "of the command", message, day.tz_localize("UTC"))
+                break
+        progress("done", total, total)
+    workspace.remember()
+    return outcome
+
+
+def _upcoming(ledger: Ledger, first: pd.Timestamp | None) -> pd.Timestamp:
+    last = days.last_finished(ledger)
+    if last is None:
+        if first is None:
+            raise ClockError("production has not begun. Remedy: name its first day, like `--from 2016-01-04`.")
+        return first
+    if first is not None:
+        raise ClockError(f"production has begun: {last:%Y-%m-%d} is finished. Remedy: leave out `--from`.")
+    return last + _ONE_DAY
+
+
+def _move_clock(ledger: Ledger, to: pd.Timestamp) -> None:
+    end, stands = to.tz_localize("UTC") + _ONE_DAY, days.clock(ledger)
+    if stands is None or stands < end:
+        days.move_clock(ledger, end)

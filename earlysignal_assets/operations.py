@@ -1,0 +1,184 @@
+"""Jobs by which a person steers production in the UI; the `earlysignal` command does the same (docs/production.md)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+from pydantic import Field
+
+from earlysignal_assets.clock import decision_time, expect_within, parse_moment
+from earlysignal_core import operations
+from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.deployments import Deployment, previous_champion
+from earlysignal_core.sources import Source
+
+_BY = "a person in the Dagster UI"
+
+
+class Reason(dg.Config):
+    """Why."""
+
+    reason: str = Field(description="Why, in a few words: the ledger keeps it with the decision.")
+
+
+class Retrain(Reason):
+    """What to train on."""
+
+    universe: str | None = Field(
+        None, description="The companies, like sp500; must be the source's, which is the default."
+    )
+    window_months: int | None = Field(
+        None, description="Train on so many months of history, at least three. Default: all."
+    )
+
+
+class Version(Reason):
+    """Which model."""
+
+    version: str = Field(description="A finished model of the lake, like v2018.3.0.")
+
+
+class Moment(dg.Config):
+    """When."""
+
+    to: str = Field(description="Like 2016-03-01 (the beginning of that day) or 2016-03-01T04:00; UTC.")
+
+
+@dg.op
+def ask_for_retrain(
+    context: dg.OpExecutionContext,
+    config: Retrain,
+    ledger: dg.ResourceParam[Ledger],
+    lake: dg.ResourceParam[Lake],
+    source: dg.ResourceParam[Source],
+) -> None:
+    """Asks for a retrain that starts at once. One can be in flight at a time; a scheduled one gives way."""
+    with _plain_failure():
+        now = decision_time(ledger, source.description)
+        asked = operations.ask_for_retrain(
+            ledger,
+            lake,
+            now,
+            reason=config.reason,
+            by=_BY,
+            universe=config.universe,
+            window_months=config.window_months,
+        )
+    context.add_output_metadata(
+        {
+            "request": asked.id,
+            "cause": asked.cause,
+            "urgency": str(asked.urgency),  # Dagster stores no enumeration
+            "universe": asked.universe,
+            "window": f"{asked.window_months} months" if asked.window_months else "all history",
+            "asked for at": str(asked.requested_at),
+        }
+    )
+
+
+@dg.op
+def promote(
+    context: dg.OpExecutionContext,
+    config: Version,
+    ledger: dg.ResourceParam[Ledger],
+    lake: dg.ResourceParam[Lake],
+    source: dg.ResourceParam[Source],
+) -> None:
+    """Makes a model the champion, whatever its comparison says. Refused while promotions are stopped."""
+    with _plain_failure():
+        now = decision_time(ledger, source.description)
+        began = operations.promote(ledger, lake, now, config.version, reason=config.reason, by=_BY)
+    _show(context, ledger, began)
+
+
+@dg.op
+def return_to_previous(
+    context: dg.OpExecutionContext,
+    config: Reason,
+    ledger: dg.ResourceParam[Ledger],
+    source: dg.ResourceParam[Source],
+) -> None:
+    """Returns to the model that served before the champion. A freeze does not stop it."""
+    with _plain_failure():
+        began = operations.roll_back(ledger, decision_time(ledger, source.description), reason=config.reason, by=_BY)
+    _show(context, ledger, began)
+
+
+@dg.op
+def freeze(
+    context: dg.OpExecutionContext,
+    config: Reason,
+    ledger: dg.ResourceParam[Ledger],
+    source: dg.ResourceParam[Source],
+) -> None:
+    """Stops promotions, by rules and by hand, until `unfreeze_promotions`. Retrains and roll-backs go on."""
+    with _plain_failure():
+        now = decision_time(ledger, source.description)
+        operations.freeze(ledger, now, reason=config.reason, by=_BY)
+    context.add_output_metadata({"promotions": "stopped", "since": str(now)})
+
+
+@dg.op
+def unfreeze(
+    context: dg.OpExecutionContext,
+    config: Reason,
+    ledger: dg.ResourceParam[Ledger],
+    source: dg.ResourceParam[Source],
+) -> None:
+    """Allows promotions again."""
+    with _plain_failure():
+        now = decision_time(ledger, source.description)
+        operations.unfreeze(ledger, now, reason=config.reason, by=_BY)
+    context.add_output_metadata({"promotions": "allowed", "since": str(now)})
+
+
+@dg.op
+def set_clock(
+    context: dg.OpExecutionContext,
+    config: Moment,
+    ledger: dg.ResourceParam[Ledger],
+    source: dg.ResourceParam[Source],
+) -> None:
+    """Moves the ledger's clock, on a tape: forward only. The days up to it are then lived in order."""
+    with _plain_failure():
+        to = expect_within(source.description, parse_moment(config.to))
+        operations.move_clock(ledger, to)
+    context.add_output_metadata({"clock": str(to)})
+
+
+def _job(name: str, op: dg.OpDefinition) -> dg.JobDefinition:
+    # They take a moment and should not wait behind a queue of backfilled quarters.
+    tags = {"earlysignal/by": "person", "dagster/priority": "10"}
+    return dg.GraphDefinition(name=name, node_defs=[op], description=op.description).to_job(tags=tags)
+
+
+OPERATIONS = [
+    _job("request_retrain", ask_for_retrain),
+    _job("promote_model", promote),
+    _job("roll_back", return_to_previous),
+    _job("freeze_promotions", freeze),
+    _job("unfreeze_promotions", unfreeze),
+    _job("move_clock", set_clock),
+]
+
+
+@contextmanager
+def _plain_failure() -> Iterator[None]:
+    """Show what a person can act on as the step's failure: without a traceback, and not tried again."""
+    try:
+        yield
+    except EarlySignalError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from None
+
+
+def _show(context: dg.OpExecutionContext, ledger: Ledger, champion: Deployment) -> None:
+    before = previous_champion(ledger)
+    context.add_output_metadata(
+        {
+            "champion": champion.version,
+            "since": str(champion.since),
+            "a roll-back returns to": before.version if before else "none",
+        }
+    )

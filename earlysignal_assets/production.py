@@ -1,0 +1,290 @@
+"""A day of production: refreshed, predicted, collected, decided; and the challengers that its decisions ask for."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+
+from earlysignal_assets import requests
+from earlysignal_assets.clock import domain_now
+from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
+from earlysignal_assets.partitions import DAYS, day_of
+from earlysignal_core import daily
+from earlysignal_core.daily import Hour, Production
+from earlysignal_core.evaluation import plots
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger import days, decisions, deployments
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.retrain_requests import RetrainRequest
+from earlysignal_core.ledger.vocabulary import DecisionKind
+from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
+from earlysignal_core.serving.confidence import HIGH_FROM, MEDIUM_FROM
+from earlysignal_core.settings import Settings
+from earlysignal_core.sources import Source
+
+GROUP = "production"
+SERVED_AS_BUILT, WITHIN_8_DAYS = "served_equals_feature_table", "outcomes_within_8_days"
+
+
+def production_of(lake: Lake, ledger: Ledger) -> Production:
+    """Return what a day works on."""
+    return Production(lake, ledger, Settings())
+
+
+@dg.asset(partitions_def=DAYS, group_name=GROUP, kinds={"pandas", "parquet"}, owners=[OWNER])
+def refreshed_data(
+    context: dg.AssetExecutionContext,
+    lake: dg.ResourceParam[Lake],
+    ledger: dg.ResourceParam[Ledger],
+    source: dg.ResourceParam[Source],
+) -> Materialized:
+    """01:00. The running quarters' caches, labels and features, collected anew; missing earlier quarters too.
+
+    The caches' own pages show what was written here.
+    """
+    written = daily.refresh(day_of(context), production_of(lake, ledger), source)
+    for asset, quarters in written.items():
+        for quarter in quarters:
+            context.log_event(dg.AssetMaterialization(asset, partition=quarter.key))
+    every = sorted({quarter for quarters in written.values() for quarter in quarters})
+    return dg.MaterializeResult(
+        metadata={
+            **numbers({"quarters": len(every), "partitions": sum(map(len, written.values()))}),
+            "collected": f"{every[0]} to {every[-1]}" if every else "nothing: the lake has all that the source holds",
+        }
+    )
+
+
+@dg.asset(
+    deps=[refreshed_data],
+    check_specs=[
+        dg.AssetCheckSpec(
+            SERVED_AS_BUILT,
+            asset="predictions",
+            partitions_def=DAYS,
+            description="Every feature served in the last 30 days is, bit for bit, what the feature table says now.",
+        )
+    ],
+    partitions_def=DAYS,
+    group_name=GROUP,
+    kinds={"lightgbm", "postgres"},
+    owners=[OWNER],
+)
+def predictions(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+) -> Materialized:
+    """02:00. The champion's answers for every announcement that is seven days ahead, and the challengers' in shadow.
+
+    Every request is in the ledger, also one that nothing could answer. A finished day is read back, never made anew.
+    """
+    day, production = day_of(context), production_of(lake, ledger)
+    # On a tape a day is lived at its own time; live, one that was missed is predicted when it is made up for.
+    now = domain_now(ledger) if days.clock(ledger) is None else None
+    made = daily.predict(day, production, now)
+    rows = made.rows
+    answered = rows["predicted_probability"].notna()
+    parity = daily.compare_with_feature_tables(day, production)
+    columns = [
+        "symbol",
+        "announced_on",
+        "predicted_probability",
+        "predicted_class",
+        "confidence_level",
+        "model_version",
+    ]
+    best_first = rows.sort_values("predicted_probability", ascending=False, na_position="last")
+    return dg.MaterializeResult(
+        metadata={
+            **numbers({"events": len(rows), "answered": answered.sum(), "missed": len(made.missed)}),
+            **numbers({"calls of a large beat": (rows["predicted_class"] == 1).sum()}),
+            **numbers({"mean probability": rows["predicted_probability"].mean() if answered.any() else float("nan")}),
+            "champion": made.champion or "none yet: nothing is predicted before the first promotion",
+            "rolled back to": made.rolled_back_to or "–",
+            "predictions": shown(best_first[columns], 50),
+            "confidence": f"the chance that a call is right: HIGH from {HIGH_FROM:.0%}, MEDIUM from {MEDIUM_FROM:.0%}",
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                passed=not parity.different,
+                check_name=SERVED_AS_BUILT,
+                severity=dg.AssetCheckSeverity.ERROR,
+                description="; ".join(f"{event}: {names}" for event, names in list(parity.different.items())[:5])
+                or f"{parity.compared} predictions compared, {parity.without_row} without a row of the same as_of",
+                metadata=numbers({"compared": parity.compared, "without a row": parity.without_row}),
+            )
+        ],
+    )
+
+
+@dg.asset(deps=[predictions], partitions_def=DAYS, group_name=GROUP, kinds={"pandas", "parquet"}, owners=[OWNER])
+def stock_selection(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+) -> Materialized:
+    """The day's predictions ranked, the top 10 % of the year selected, each with what moved the model most.
+
+    Selected: above the 90th percentile of the predictions of the 365 days before. Contributions are SHAP values, in log
+    odds before calibration.
+    """
+    chosen = daily.choose_stocks(day_of(context), production_of(lake, ledger))
+    columns = ["rank", "symbol", "announced_on", "probability", "limit", "selected", "confidence_level", "reasons"]
+    return dg.MaterializeResult(
+        metadata={
+            **numbers({"ranked": chosen["rank"].notna().sum(), "selected": chosen["selected"].sum()}),
+            "selection": shown(chosen[columns], 50),
+        }
+    )
+
+
+@dg.asset(
+    deps=[refreshed_data, predictions],
+    check_specs=[
+        dg.AssetCheckSpec(
+            WITHIN_8_DAYS,
+            asset="outcomes",
+            partitions_def=DAYS,
+            description="Every prediction has its outcome within 8 days of its becoming knowable.",
+        )
+    ],
+    partitions_def=DAYS,
+    group_name=GROUP,
+    kinds={"postgres"},
+    owners=[OWNER],
+)
+def outcomes(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+) -> Materialized:
+    """04:00. What became of the predictions: the label, and the returns after 7 and 30 days.
+
+    An announcement that did not come and one that was restated are kept apart from class 0. Makes up for missed days.
+    """
+    found = daily.collect_results(day_of(context), production_of(lake, ledger))
+    counts = pd.DataFrame(
+        [(str(horizon), str(status), n) for (horizon, status), n in sorted(found.counts.items())],
+        columns=["horizon", "status", "new revisions"],
+    )
+    return dg.MaterializeResult(
+        metadata={
+            **numbers({"new revisions": len(found.recorded), "overdue": found.overdue}),
+            **numbers({f"waiting for {horizon}": n for horizon, n in found.waiting.items()}),
+            "oldest that waits": str(found.oldest_waiting) if found.oldest_waiting is not None else "–",
+            "recorded": shown(counts),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                passed=found.overdue == 0,
+                check_name=WITHIN_8_DAYS,
+                severity=dg.AssetCheckSeverity.ERROR,
+                description=f"{found.overdue} predictions wait for an outcome that has been knowable for over 8 days",
+                metadata=numbers({"overdue": found.overdue}),
+            )
+        ],
+    )
+
+
+@dg.asset(
+    deps=["drift_report", "live_data_quality", "production_metrics", stock_selection],
+    partitions_def=DAYS,
+    group_name=GROUP,
+    kinds={"postgres"},
+    owners=[OWNER],
+)
+def retrain_decision(
+    context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+) -> Materialized:
+    """06:00. When to retrain: every line of the tree with its figure; the first that acts decides. It finishes the day.
+
+    Raw is the strategy's rule as written, effective the rule with its guards; only the effective one acts.
+    """
+    made = daily.decide(day_of(context), production_of(lake, ledger))
+    acts = made.lines[made.lines["effective"]]
+    return dg.MaterializeResult(
+        metadata={
+            **numbers({"lines that fire": made.lines["raw"].sum(), "lines that act": len(acts)}),
+            "decided": shown(made.decisions[["kind", "subject", "rule", "raw", "effective", "cause"]], 20),
+            "lines": shown(made.lines.drop(columns="action"), 20),
+        }
+    )
+
+
+class RetrainConfig(dg.Config):
+    """What a retrain that is materialised by hand is for; a run that a decision has caused ignores it.
+
+    Attributes
+    ----------
+    reason : str
+        Recorded with the decision.
+    window_months : int, optional
+        How much history to train on; by default what the settings say.
+    """
+
+    reason: str = "materialised by hand"
+    window_months: int | None = None
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "challenger",
+            deps=[refreshed_data],
+            group_name=GROUP,
+            kinds={"lightgbm", "scikitlearn"},
+            owners=[OWNER],
+            description="The model that a retrain has made of all that was known when the day began; the run's tags "
+            "tell what caused it.",
+        ),
+        dg.AssetSpec(
+            "promotion",
+            deps=["challenger"],
+            group_name=GROUP,
+            kinds={"postgres"},
+            owners=[OWNER],
+            description="Champion against challenger on the same events, with paired intervals, and what the rules "
+            "make of it: promoted, refused, or undecided and judged again weekly as its shadow scores come in.",
+        ),
+    ],
+    partitions_def=DAYS,
+    name="train_and_judge",
+)
+def retrain(
+    context: dg.AssetExecutionContext,
+    config: RetrainConfig,
+    lake: dg.ResourceParam[Lake],
+    ledger: dg.ResourceParam[Ledger],
+) -> Iterator[Materialized]:
+    """Train the challenger, and hold it against the champion."""
+    day, production = day_of(context), production_of(lake, ledger)
+    request = requests.begin(context, day, production, config.reason, config.window_months)
+    model = daily.retrain(day, production, request)
+    yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, request))
+    kind = daily.challenge(day, production, request, model)
+    judged = decisions.read(ledger, since=Hour.CHALLENGE.of(day) - pd.Timedelta(1, "us"), until=Hour.CHALLENGE.of(day))
+    yield dg.MaterializeResult(asset_key="promotion", metadata=_of_judgement(kind, judged, ledger))
+
+
+def _of_model(model: Bundle | NoModelYet, request: RetrainRequest) -> dict[str, Any]:
+    caused = {"cause": request.cause, "request": request.id, "attempt": request.attempts}
+    if isinstance(model, NoModelYet):
+        return {**caused, "no model yet": model.reason}
+    test = {f"test {name}": value for name, value in model.metadata["test"].items() if value is not None}
+    return {
+        **caused,
+        "version": model.version,
+        "folder": f"{FOLDER}/{model.version}",
+        "window": f"{request.window_months} months" if request.window_months else "all history, or as set",
+        **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),
+        **numbers({"trees": model.model["trees"], "threshold": model.threshold, "features": len(model.features)}),
+        "most important features": picture("importance", plots.importance(model.metadata["importance"])),
+    }
+
+
+def _of_judgement(kind: DecisionKind, made: pd.DataFrame, ledger: Ledger) -> dict[str, Any]:
+    figures = made["figures"].iloc[-1] if len(made) else {}
+    standing = deployments.champion(ledger)
+    return {
+        **numbers(figures),
+        "decided": str(kind),
+        "champion": standing.version if standing else "none",
+        "in shadow": ", ".join(each.version for each in deployments.challengers(ledger)) or "none",
+        "decisions": shown(made[["kind", "subject", "rule", "raw", "effective", "cause"]], 20),
+    }

@@ -1,0 +1,382 @@
+"""One page: each step of a production day as a function of (day, lake, ledger).
+
+A step acts at a moment of its own day, whatever the clock shows meanwhile, so that days that were missed are lived
+later as they would have been, and years of history can be lived again through the same code. Repeating a step is safe.
+What a step computes lives in the rooms below; here stands what it reads, what it records and in which order.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+
+import pandas as pd
+
+from earlysignal_core.datasets.cutoff import Day
+from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
+from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.features.table import active_features, scheduled_examples
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger import days, decisions, deployments, retrain_requests
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.retrain_requests import RetrainRequest
+from earlysignal_core.ledger.vocabulary import DecisionKind
+from earlysignal_core.models.bundle import Bundle, NoModelYet
+from earlysignal_core.models.training import train_and_save
+from earlysignal_core.monitoring import announcements, retrain_policy, served
+from earlysignal_core.monitoring.daily_records import (
+    DRIFT,
+    METRICS,
+    QUALITY,
+    drift_record,
+    metrics_record,
+    quality_record,
+)
+from earlysignal_core.monitoring.day_record import DayRecord, merged, verdict_rows
+from earlysignal_core.monitoring.outcomes import Collected, collect_outcomes
+from earlysignal_core.monitoring.reference import keep_reference
+from earlysignal_core.monitoring.retrain_policy import calendar_figures
+from earlysignal_core.quarterly import collect, collect_universe, described, make_feature_table, make_labels
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.serving import challengers
+from earlysignal_core.serving.model_cache import ModelCache
+from earlysignal_core.serving.predicting import (
+    Parity,
+    announced_already,
+    answer_and_record,
+    compare_with_tables,
+    rank_and_explain,
+    served_between,
+)
+from earlysignal_core.settings import Settings
+from earlysignal_core.sources import Source, SourceDescription
+from earlysignal_core.tables import CACHES, UNIVERSE
+
+SELECTION, DECISION = "stock_selection", "retrain_decision"
+_ONE_DAY = pd.Timedelta(days=1)
+
+
+class Hour(IntEnum):
+    """When, on the domain's clock (UTC), each step of a day acts."""
+
+    REFRESH = 1
+    PREDICT = 2
+    DRIFT = 3
+    OUTCOMES = 4
+    MEASURE = 5
+    DECIDE = 6
+    CHALLENGE = 7
+
+    def of(self, day: pd.Timestamp) -> pd.Timestamp:
+        """Return the moment (UTC) of a day."""
+        return day.tz_localize("UTC") + pd.Timedelta(hours=int(self))
+
+
+class DayError(EarlySignalError):
+    """A day that cannot be lived now."""
+
+
+@dataclass(frozen=True)
+class Production:
+    """What a day works on.
+
+    Attributes
+    ----------
+    lake : Lake
+    ledger : Ledger
+    settings : Settings
+    """
+
+    lake: Lake
+    ledger: Ledger
+    settings: Settings
+
+    @cached_property
+    def source(self) -> SourceDescription:
+        """What the lake was filled from."""
+        return described(self.lake)
+
+    @cached_property
+    def models(self) -> ModelCache:
+        """The models used last."""
+        return ModelCache(self.lake)
+
+    def champion(self) -> Bundle | None:
+        """Return the model that serves, or None before the first promotion."""
+        serving = deployments.champion(self.ledger)
+        return None if serving is None else self.models.get(serving.version).bundle
+
+    def recipe(self, window_months: int | None) -> Settings:
+        """Return the settings under which a retrain trains."""
+        if window_months is None:
+            return self.settings
+        return self.settings.model_copy(update={"window_months": window_months})
+
+    def is_finished(self, day: pd.Timestamp) -> bool:
+        """Say whether every step of a day is done."""
+        last = days.last_finished(self.ledger)
+        return last is not None and day <= last
+
+
+@dataclass(frozen=True)
+class NextDay:
+    """Which day is to be lived, or why none is."""
+
+    day: pd.Timestamp | None
+    reason: str
+
+
+def next_day(production: Production, now: pd.Timestamp) -> NextDay:
+    """Return the first day that is not finished, if all its moments have passed.
+
+    Where the ledger has a clock of its own (on a tape), a day waits for a retrain that is due before it: how fast the
+    days go by must not decide which model serves on them. Live, predictions wait for nothing.
+    """
+    last = days.last_finished(production.ledger)
+    newest = (now - pd.Timedelta(hours=int(Hour.CHALLENGE))).tz_localize(None).normalize()
+    day = newest if last is None else last + _ONE_DAY
+    if day > newest:
+        return NextDay(None, f"the clock shows {now:%Y-%m-%d %H:%M} UTC: {day:%Y-%m-%d} is not over yet")
+    if day > production.source.quarters[-1].end:
+        return NextDay(None, f"the source ends on {production.source.quarters[-1].end:%Y-%m-%d}")
+    request = retrain_requests.in_flight(production.ledger)
+    if request is not None and days.clock(production.ledger) is not None and retrain_policy.may_start(request, last):
+        return NextDay(None, f"retrain request {request.id} ({request.cause}) comes before {day:%Y-%m-%d}")
+    return NextDay(day, f"{day:%Y-%m-%d} is due")
+
+
+def refresh(day: pd.Timestamp, production: Production, source: Source) -> dict[str, list[Quarter]]:
+    """Collect what the lake lacks and, of a source that grows, the running quarters; then their labels and features.
+
+    Returns
+    -------
+    dict of str to list of Quarter
+        What was written, by asset.
+    """
+    lake, near = production.lake, _running(day)
+    described = source.description
+    running = set(near) if described.grows else set()
+
+    def wanted(quarters: list[Quarter], *tables: str) -> list[Quarter]:
+        held = [set(lake.quarters(table)) for table in tables]
+        return [q for q in quarters if q <= near[-1] and (q in running or not all(q in each for each in held))]
+
+    collect_universe(source, lake)
+    tables = [table for table in described.tables if table != UNIVERSE]
+    collected = wanted(described.quarters, *tables)
+    written = {cache: list(collect(source, lake, cache, collected)) for cache in CACHES if cache != UNIVERSE}
+    for table, make in ((LABELS, make_labels), (FEATURES, make_feature_table)):
+        written[table] = wanted(described.event_quarters, table)
+        for quarter in written[table]:
+            make(quarter, lake)
+    return {asset: quarters for asset, quarters in written.items() if quarters}
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The predictions of a day.
+
+    Attributes
+    ----------
+    rows : DataFrame
+        What was served, as of `ledger.predictions.read` with features.
+    champion : str or None
+        The model that was asked; None before the first promotion, and then nothing is predicted.
+    missed : DataFrame
+        Examples whose announcement had come when the day was lived late: they are not predicted.
+    rolled_back_to : str or None
+        The model that took over from a champion that failed.
+    """
+
+    rows: pd.DataFrame
+    champion: str | None
+    missed: pd.DataFrame
+    rolled_back_to: str | None = None
+
+
+def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None = None) -> Predicted:
+    """Predict all announcements whose `as_of` has passed since the day before; of a finished day, read them back.
+
+    Parameters
+    ----------
+    day : Timestamp
+    production : Production
+    now : Timestamp, optional
+        When it is really made (UTC), where that is later than the day's own moment.
+
+    Raises
+    ------
+    DayError
+        If a day before it is not finished.
+    """
+    lake, ledger, source = production.lake, production.ledger, production.source
+    last = Hour.PREDICT.of(day)
+    first, at = last - _ONE_DAY, last if now is None else max(last, now)
+    champion = deployments.champion(ledger)
+    version = None if champion is None else champion.version
+    missed, back = pd.DataFrame(), None
+    if not production.is_finished(day):
+        _refuse_out_of_order(day, ledger)
+        examples = scheduled_examples(lake, source, first + pd.Timedelta(1, "ns"), last)
+        missed = announced_already(lake, source, examples, at)
+        examples = examples[~examples["event"].isin(missed["event"])].reset_index(drop=True)
+        if champion is not None and len(examples):
+            serving = production.settings.serving
+            back = answer_and_record(ledger, lake, source, production.models, examples, at, serving)
+    return Predicted(served_between(ledger, first, last), version, missed, None if back is None else back.version)
+
+
+def choose_stocks(day: pd.Timestamp, production: Production) -> pd.DataFrame:
+    """Rank what was served on a day, select the top 10 %, and say why (`serving.predicting.rank_and_explain`)."""
+    at = Hour.PREDICT.of(day)
+    rows = served_between(production.ledger, at - _ONE_DAY, at)
+    chosen = rank_and_explain(production.ledger, production.models, rows, at)
+    production.lake.write(SELECTION, day.date(), chosen)
+    return chosen
+
+
+def compare_with_feature_tables(day: pd.Timestamp, production: Production) -> Parity:
+    """Compare what was served in the last 30 days with the feature tables as they are now."""
+    lake, at = production.lake, Hour.PREDICT.of(day)
+    rows = served_between(production.ledger, at - 30 * _ONE_DAY, at)
+    around = Quarter.range(Quarter.of(day) - 1, Quarter.of(day) + 1)
+    near = [quarter for quarter in around if lake.has(FEATURES, quarter)]
+    return compare_with_tables(rows, lake.read(FEATURES, near), list(active_features(production.source)))
+
+
+def detect_drift(day: pd.Timestamp, production: Production, *, page: bool = True) -> DayRecord:
+    """Say how far the world has moved away from what the champion was trained on."""
+    bundle, settings = production.champion(), production.settings
+    record = DayRecord(DRIFT, day)
+    if bundle is not None:
+        at = Hour.DRIFT.of(day)
+        record = drift_record(production.ledger, production.lake, bundle, at, strict=settings.strict_rules, page=page)
+    record.save(production.lake)
+    return record
+
+
+def collect_results(day: pd.Timestamp, production: Production) -> Collected:
+    """Record what has become of the predictions since the last look, however long ago that was."""
+    return collect_outcomes(production.ledger, production.lake, production.source, Hour.OUTCOMES.of(day))
+
+
+def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
+    """Say whether what arrives live is still what the champion knows."""
+    bundle, strict = production.champion(), production.settings.strict_rules
+    record = DayRecord(QUALITY, day)
+    if bundle is not None:
+        at, source = Hour.MEASURE.of(day), production.source
+        record = quality_record(production.ledger, production.lake, source, bundle, at, strict=strict)
+    record.save(production.lake)
+    return record
+
+
+def measure(day: pd.Timestamp, production: Production) -> DayRecord:
+    """Measure how production does."""
+    lake, ledger, bundle = production.lake, production.ledger, production.champion()
+    record = DayRecord(METRICS, day)
+    if bundle is not None:
+        at, source = Hour.MEASURE.of(day), production.source
+        calendar = _calendar(day, production)
+        record = metrics_record(ledger, lake, source, bundle, at, calendar, production.settings)
+    record.save(lake)
+    return record
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What a day has decided.
+
+    Attributes
+    ----------
+    decisions : DataFrame
+        As of `ledger.decisions.read`.
+    lines : DataFrame
+        Every line of the tree with its verdict, as of `monitoring.day_record.verdict_rows`.
+    """
+
+    decisions: pd.DataFrame
+    lines: pd.DataFrame
+
+
+def decide(day: pd.Timestamp, production: Production) -> Decided:
+    """Walk down the tree, judge who waits in shadow, tell whom it concerns, and finish the day: all of it, or nothing.
+
+    Of a finished day, what was decided is read back.
+    """
+    lake, ledger, at = production.lake, production.ledger, Hour.DECIDE.of(day)
+    if not production.is_finished(day):
+        _refuse_out_of_order(day, ledger)
+        records = [DayRecord.load(lake, monitor, day) for monitor in (DRIFT, METRICS, QUALITY)]
+        calendar = _calendar(day, production)
+        figures = {**merged(records), **calendar, **served.retrain_figures(ledger, day).figures}
+        figures["champions"] = float(deployments.champion(ledger) is not None)
+        found = retrain_policy.decide(day, figures, strict=production.settings.strict_rules)
+        DayRecord(DECISION, day, figures, verdict_rows(found.verdicts)).save(lake)
+        judgements = _of_those_in_shadow(production, at) if calendar["first_session_of_week"] else []
+        with ledger.transaction() as joined:
+            for judgement in judgements:
+                judged_at = deployments.not_before_the_champion(joined, at)
+                kind = challengers.carry_out(joined, judgement, judged_at)
+                announcements.of_challenger(joined, judgement.version, kind, judgement.decision.reason, judged_at)
+            asked = retrain_policy.ask(joined, day, found, figures, production.source.universe, at)
+            announcements.of_decision(joined, found, asked, at)
+            for record in records:
+                announcements.of_limits(joined, record, at)
+            days.finish_day(joined, day, at)
+    made = decisions.read(ledger, since=at - pd.Timedelta(1, "us"), until=at)
+    return Decided(made, DayRecord.load(lake, DECISION, day).verdicts)
+
+
+def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) -> Bundle | NoModelYet:
+    """Train the challenger of a day on what was known when it began, and walk its recipe forward."""
+    lake, source, at = production.lake, production.source, Hour.CHALLENGE.of(day)
+    recipe = production.recipe(request.window_months)
+    dataset = gather_dataset(lake, source, Day(day), recipe)
+    model = train_and_save(lake, dataset)
+    if isinstance(model, Bundle):
+        keep_reference(lake, model, dataset.frame)
+        champion = deployments.champion(production.ledger)
+        if champion is not None and champion.version != model.version:
+            challengers.walk_forward(lake, source, recipe, str(model.version), champion.version, at)
+    return model
+
+
+def challenge(
+    day: pd.Timestamp, production: Production, request: RetrainRequest, model: Bundle | NoModelYet
+) -> DecisionKind:
+    """Hold the challenger against the champion, do what the rules say, and close the request: all of it, or nothing."""
+    ledger = production.ledger
+    at = max(deployments.not_before_the_champion(ledger, Hour.CHALLENGE.of(day)), request.requested_at)
+    reason = f"{request.cause} (retrain request {request.id})"
+    with ledger.transaction() as joined:
+        kind, said = challengers.place(
+            joined, production.lake, production.source, production.settings, model, reason, at
+        )
+        announcements.of_challenger(joined, getattr(model, "version", None) or "none", kind, said, at)
+        retrain_requests.finish(joined, request.id, request.attempts, at)
+    return kind
+
+
+def _calendar(day: pd.Timestamp, production: Production) -> dict[str, float]:
+    ended = served.season_end_of(production.lake, production.source, Hour.OUTCOMES.of(day))
+    return calendar_figures(day, ended, served.retrain_figures(production.ledger, day).last_season_retrain)
+
+
+def _of_those_in_shadow(production: Production, at: pd.Timestamp) -> list[challengers.Judgement]:
+    ledger, lake, source, settings = production.ledger, production.lake, production.source, production.settings
+    standing = deployments.challengers(ledger)
+    return [challengers.judge(ledger, lake, source, settings, each.version, at) for each in standing]
+
+
+def _refuse_out_of_order(day: pd.Timestamp, ledger: Ledger) -> None:
+    last = days.last_finished(ledger)
+    if last is not None and day > last + _ONE_DAY:
+        raise DayError(
+            f"{day:%Y-%m-%d} cannot be lived yet: the last finished day is {last:%Y-%m-%d}. Remedy: live the days in "
+            f"order; `earlysignal days --to {day:%Y-%m-%d}` does, and so does the day sensor."
+        )
+
+
+def _running(day: pd.Timestamp) -> list[Quarter]:
+    """Return the quarters whose rows may still come or change: results arrive late, and dates lie ahead."""
+    return Quarter.range(Quarter.of(day - 30 * _ONE_DAY), Quarter.of(day + 14 * _ONE_DAY))

@@ -1,0 +1,57 @@
+"""Whom a day concerns: its decisions and the limits that it broke, as alerts; one of a kind a day."""
+
+import pandas as pd
+
+from earlysignal_core.ledger.alerts import Alert, raise_alert
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.retrain_requests import RetrainRequest
+from earlysignal_core.ledger.vocabulary import DecisionKind, Severity, Urgency
+from earlysignal_core.monitoring.action import Action
+from earlysignal_core.monitoring.day_record import DayRecord, kinds
+from earlysignal_core.monitoring.retrain_policy import Cause, RetrainDecision
+
+_LISTED = 5
+_WHAT_TO_DO = {
+    "calibration": "Review the features: the probabilities no longer mean what they say.",
+    "importance": "Investigate: the model looks at other features than in training.",
+    "features_missing": "Look at the caches of the features that went missing.",
+    "latency": "Look at the machine, or at the size of the model.",
+}
+_TITLES = {
+    DecisionKind.PROMOTION: "{} serves",
+    DecisionKind.REFUSAL: "{} is refused",
+    DecisionKind.UNDECIDED: "{} stays in shadow",
+    DecisionKind.AB_TEST: "{} asks for an A/B test",
+}
+
+
+def of_decision(ledger: Ledger, decision: RetrainDecision, request: RetrainRequest | None, at: pd.Timestamp) -> None:
+    """Tell that a retrain has been asked for."""
+    if request is not None:
+        is_emergency = request.urgency is Urgency.EMERGENCY
+        title = f"{'Emergency retrain' if is_emergency else 'Retrain'}: {request.cause}"
+        severity = Severity.CRITICAL if is_emergency and request.cause != Cause.FIRST else Severity.INFO
+        _raise(ledger, f"retrain:{request.cause}", severity, title, decision.reason, request.cause, at)
+
+
+def of_challenger(ledger: Ledger, version: str, kind: DecisionKind, reason: str, at: pd.Timestamp) -> None:
+    """Tell what has become of a challenger."""
+    _raise(ledger, f"{kind}:{version}", Severity.INFO, _TITLES[kind].format(version), reason, str(kind), at)
+
+
+def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:
+    """Tell which limits a day has broken, once for each kind; what asks for a retrain is told by the decision too."""
+    fired = record.fired
+    for kind, lines in fired.groupby(kinds(fired), sort=False):
+        blocks = (lines["action"] == Action.BLOCK).any() or (lines["action"] == Action.EMERGENCY).any()
+        said = [f"{row.rule}: {row.reason}" for row in lines.head(_LISTED).itertuples()]
+        if len(lines) > _LISTED:
+            said.append(f"and {len(lines) - _LISTED} more")
+        told = "; ".join([*said, *([_WHAT_TO_DO[str(kind)]] if str(kind) in _WHAT_TO_DO else [])])
+        severity = Severity.CRITICAL if blocks else Severity.WARNING
+        title = f"{record.monitor.replace('_', ' ').capitalize()}: {str(kind).replace('_', ' ')}"
+        _raise(ledger, f"{record.monitor}:{kind}", severity, title, told, str(kind), at)
+
+
+def _raise(ledger: Ledger, key: str, severity: Severity, title: str, body: str, rule: str, at: pd.Timestamp) -> None:
+    raise_alert(ledger, Alert(key, at.tz_localize(None).normalize(), at, severity, title, body, rule))

@@ -1,0 +1,129 @@
+"""The three records of a day: drift, the quality of live data, performance."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from earlysignal_core.features.catalogue import catalogue
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.models.bundle import Bundle
+from earlysignal_core.monitoring import served
+from earlysignal_core.monitoring.action import judge
+from earlysignal_core.monitoring.day_record import DayRecord, verdict_rows
+from earlysignal_core.monitoring.drift import detect_drift
+from earlysignal_core.monitoring.drift_report import drift_page
+from earlysignal_core.monitoring.importance import importance, kept_training_importance
+from earlysignal_core.monitoring.live_quality import WINDOW_DAYS as WEEK
+from earlysignal_core.monitoring.live_quality import live_quality
+from earlysignal_core.monitoring.performance import CALIBRATION_RULE, LATENCY_RULE, operations, production_performance
+from earlysignal_core.monitoring.reference import WINDOW_DAYS, Reference
+from earlysignal_core.settings import Settings
+from earlysignal_core.sources import SourceDescription
+
+DRIFT, QUALITY, METRICS = "drift_report", "live_data_quality", "production_metrics"
+PAGES = "reports/drift"
+PAGES_KEPT = 60  # several megabytes each; the figures are kept for ever
+
+
+def drift_record(
+    ledger: Ledger, lake: Lake, bundle: Bundle, at: pd.Timestamp, *, strict: bool = False, page: bool = True
+) -> DayRecord:
+    """Compare the rows of the last 30 days with those that the champion was trained on.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    lake : Lake
+        Takes Evidently's page, if one is wanted and there is anything to draw.
+    bundle : Bundle
+        The champion. It scores the rows anew: what an earlier model said of them is not what its reference holds.
+    at : Timestamp
+        UTC.
+    strict, page : bool
+    """
+    day = at.tz_localize(None).normalize()
+    recent = served.recent_rows(ledger, at, WINDOW_DAYS)
+    answered = recent["probability"].notna()
+    if answered.any():
+        recent.loc[answered, "probability"] = bundle.predict(recent[answered])
+    recent = recent.reindex(columns=["as_of", "probability", *bundle.features])
+    reference = Reference.load(lake, str(bundle.version))
+    drift = detect_drift(recent, reference, catalogue(), strict=strict)
+    tables = {"features": drift.features}
+    drawn = drift_page(drift, recent, reference) if page else None
+    if drawn is not None:
+        tables["worst"] = drawn.worst
+        lake.write_bytes(page_of(day), drawn.html)
+        for old in lake.files(PAGES)[:-PAGES_KEPT]:
+            lake.remove(old)
+    return DayRecord(DRIFT, day, drift.figures, verdict_rows(drift.verdicts), tables)
+
+
+def page_of(day: pd.Timestamp) -> str:
+    """Return where Evidently's page of a day is in the lake."""
+    return f"{PAGES}/{day:%Y-%m-%d}.html"
+
+
+def quality_record(
+    ledger: Ledger, lake: Lake, source: SourceDescription, bundle: Bundle, at: pd.Timestamp, *, strict: bool = False
+) -> DayRecord:
+    """Hold the rows of a week, and the caches behind them, to what the champion knows."""
+    rows = served.recent_rows(ledger, at, WEEK).reindex(columns=["as_of", "probability", *bundle.features])
+    arrivals = served.arrivals(lake, source, at)
+    found = live_quality(rows, bundle.normalizer, catalogue(), arrivals, at, strict=strict)
+    figures = {"rows": float(len(rows)), "features_shifted": float(found.features["shifted"].sum())}
+    for name in ("age_days", "volume_share"):
+        values = found.caches[name].astype("float64")
+        figures |= {f"{name}_{cache}": value for cache, value in zip(found.caches["cache"], values, strict=True)}
+    tables = {"features": found.features, "caches": found.caches}
+    return DayRecord(QUALITY, at.tz_localize(None).normalize(), figures, verdict_rows(found.verdicts), tables)
+
+
+def metrics_record(
+    ledger: Ledger,
+    lake: Lake,
+    source: SourceDescription,
+    bundle: Bundle,
+    at: pd.Timestamp,
+    calendar: Mapping[str, float],
+    settings: Settings,
+) -> DayRecord:
+    """Measure how production does: the model, the portfolio, what the model looks at, and the service.
+
+    Parameters
+    ----------
+    calendar : mapping of str to float
+        From `retrain_policy.calendar_figures`: what is judged weekly and monthly asks it.
+
+    Notes
+    -----
+    The table tells how what was *served* did. The rules ask how the *champion* does, by its own predictions: after a
+    promotion those of the model before would raise the same alarm again.
+    """
+    judged = served.judged_events(ledger, lake, source, at)
+    version = str(bundle.version)
+    auc = served.champion_auc(ledger, lake, version)
+    own = judged.predictions[judged.predictions["version"] == version]
+    performance, by_champion = (
+        production_performance(
+            rows, judged.earlier, judged.positions,
+            champion_auc=auc, cost_bps=settings.cost_bps, strict=settings.strict_rules,
+        )
+        for rows in (judged.predictions, own)
+    )  # fmt: skip
+    service = operations(served.requests(ledger, at))
+    recent = served.recent_rows(ledger, at, WINDOW_DAYS).reindex(columns=["as_of", "probability", *bundle.features])
+    looked_at = importance(bundle, recent, kept_training_importance(lake, bundle))
+    of_service = dict(zip(service["figure"], service["value"], strict=True))
+    asked = by_champion.figures | of_service | looked_at.figures | dict(calendar)
+    verdicts = [*by_champion.verdicts, *judge((CALIBRATION_RULE,), asked), looked_at.verdict(dict(calendar))]
+    verdicts += judge((LATENCY_RULE,), asked)
+    return DayRecord(
+        METRICS,
+        at.tz_localize(None).normalize(),
+        {name: value for name, value in asked.items() if name not in calendar}
+        | {name: float(count) for name, count in judged.counts.items()},
+        verdict_rows(verdicts),
+        {"served": pd.concat([performance.table, service], ignore_index=True), "importance": looked_at.table},
+    )

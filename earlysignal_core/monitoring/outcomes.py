@@ -1,0 +1,341 @@
+"""What became of each prediction: whatever has become knowable goes into the ledger, once.
+
+An outcome is computed from what was known at the moment from which it could be known, and is dated by that moment. So
+it is the same whenever, however often and however late it is collected, and a day that was missed is made up for.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from earlysignal_core.audit.level_shifts import LOOK_BACK as SESSIONS_BEFORE
+from earlysignal_core.evaluation.adjustment import Prices
+from earlysignal_core.evaluation.outcomes import close_to_close
+from earlysignal_core.evaluation.resampling import FloatArray, IntArray
+from earlysignal_core.features.examples import event_id
+from earlysignal_core.features.surprise import is_large_beat, surprise_percent
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger import days
+from earlysignal_core.ledger import outcomes as recorded
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.sources import SourceDescription
+from earlysignal_core.tables import KNOWABLE
+from earlysignal_core.trading_calendar import NEW_YORK, closes, position, sessions
+from earlysignal_core.validation import no_rows
+
+NO_EVENT_AFTER = pd.Timedelta(days=8)
+"""From the beginning of the day for which an announcement was expected."""
+
+LOOK_BACK = pd.Timedelta(days=180)
+"""What becomes known so long after it was taken for no event, a late announcement or a correction, counts no more."""
+
+SURE_SESSIONS = 10
+"""Sessions after a window by which a missing bar, or a split that explains a jump, must have come."""
+
+OVERDUE_AFTER = pd.Timedelta(days=8)
+RETURN_DAYS: Mapping[Horizon, int] = {Horizon.DAYS_7: 7, Horizon.DAYS_30: 30}
+
+EARNINGS = ["symbol", "announced_on", "session", "fiscal_period", "eps_estimate", "eps_actual", KNOWABLE]
+_FIGURE_OF = {Horizon.DAYS_7: "actual_return_7d", Horizon.DAYS_30: "actual_return_30d"}
+_FIGURES = ["actual_class", "earnings_surprise_pct", *_FIGURE_OF.values()]
+_FINEST = "us"  # as the ledger keeps moments: of two steps at one of them only the first counts
+_LONG_AGO = pd.Timestamp("1990-01-01", tz="UTC")
+# A prediction is made about a week before the day that is expected; with `LOOK_BACK` and room to spare.
+_OPEN_FOR = pd.Timedelta(days=240)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a collection found.
+
+    Attributes
+    ----------
+    recorded : DataFrame
+        The revisions that are new: ``prediction_id, horizon, revision, status, outcome_date``.
+    waiting : dict of Horizon to int
+        Predictions of which nothing is known yet, not even that there was no event.
+    oldest_waiting : Timestamp or None
+        When the oldest of them was made.
+    overdue : int
+        Those of them that by the calendar should have been knowable for more than 8 days: none, unless the prices
+        themselves have stopped.
+    """
+
+    recorded: pd.DataFrame
+    waiting: dict[Horizon, int]
+    oldest_waiting: pd.Timestamp | None
+    overdue: int
+
+    @property
+    def counts(self) -> dict[tuple[Horizon, OutcomeStatus], int]:
+        """How many revisions are new, by horizon and status."""
+        pairs = zip(self.recorded["horizon"], self.recorded["status"], strict=True)
+        return Counter((Horizon(horizon), OutcomeStatus(status)) for horizon, status in pairs)
+
+
+def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> Collected:
+    """Record everything that has become knowable of the predictions made until now, served and in shadow.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    lake : Lake
+    source : SourceDescription
+    now : Timestamp (UTC)
+        Rows with a later `available_at` do not exist.
+
+    Raises
+    ------
+    MissingPartitionError
+        If a quarter before the present one is not in the lake: what it holds would pass for not having happened.
+
+    Notes
+    -----
+    Called again it adds nothing. Predictions are looked at until 240 days after they were made, counted at the last
+    day that the ledger has finished: what has been missed since is never too old.
+    """
+    finished = days.last_finished(ledger)
+    since = _LONG_AGO if finished is None else finished.tz_localize("UTC") - _OPEN_FOR
+    asked = recorded.standing(ledger, since, now)
+    told = pd.concat([_labels(asked, lake, source, now), _returns(asked, lake, source, now)], ignore_index=True)
+    steps = told.sort_values("outcome_date", kind="stable")
+    revision = steps.groupby(["prediction_id", "horizon"]).cumcount()
+    with ledger.transaction() as joined:
+        # At least one frame, be it empty, to have its columns.
+        added = [
+            recorded.record_frame(joined, steps[revision == number])
+            for number in range(int(revision.max()) + 1 if len(steps) else 1)
+        ]
+    pending = {horizon: _pending(asked, steps, horizon) for horizon in _horizons(source)}
+    oldest = [frame["prediction_date"].min() for frame in pending.values() if len(frame)]
+    return Collected(
+        recorded=pd.concat(added, ignore_index=True),
+        waiting={horizon: len(frame) for horizon, frame in pending.items()},
+        oldest_waiting=min(oldest, default=None),
+        overdue=sum(
+            int((_knowable_by(frame, horizon) + OVERDUE_AFTER < now).sum()) for horizon, frame in pending.items()
+        ),
+    )
+
+
+def results(earnings: pd.DataFrame) -> pd.DataFrame:
+    """Return what became known of each event, step by step.
+
+    Parameters
+    ----------
+    earnings : DataFrame
+        Rows of the table `earnings`.
+
+    Returns
+    -------
+    DataFrame
+        ``event, symbol, announced_on, session, surprise`` (percent), ``label`` and ``available_at``, by event in the
+        order in which it became known. Of an event the first row with an actual is the announcement, with a label or,
+        where the estimate is 0 or missing, without; a later row that gives a surprise corrects it.
+
+    Notes
+    -----
+    As for labels and examples: a row without an actual tells no result. It is a date from which the announcement was
+    moved, or one whose figures are still missing.
+    """
+    told = earnings[earnings["eps_actual"].notna()]
+    actual, estimate = told["eps_actual"], told["eps_estimate"]
+    surprise = surprise_percent(actual, estimate)
+    steps = pd.DataFrame(
+        {
+            "event": event_id(told),
+            "symbol": told["symbol"],
+            "announced_on": told["announced_on"],
+            "session": told["session"],
+            "surprise": surprise,
+            "label": np.where(np.isnan(surprise), np.nan, is_large_beat(actual, estimate).astype("float64")),
+            KNOWABLE: told[KNOWABLE].dt.floor(_FINEST),
+        }
+    ).sort_values(["event", KNOWABLE, "announced_on"], kind="stable", ignore_index=True)
+    steps = steps.drop_duplicates(["event", KNOWABLE])
+    kept: pd.DataFrame = steps[~steps["event"].duplicated() | steps["surprise"].notna()]
+    return kept.reset_index(drop=True)
+
+
+def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
+    if asked.empty:
+        return _steps(asked, Horizon.LABEL)
+    asked = asked.assign(no_event_from=_knowable_by(asked, Horizon.LABEL))
+    quarters = quarters_since(lake, source, "earnings", asked["as_of"].min(), now)
+    earnings = lake.read("earnings", quarters, columns=EARNINGS) if quarters else no_rows("earnings")
+    found = results(earnings[earnings[KNOWABLE] <= now])
+    told = asked.merge(found[["event", "surprise", "label", KNOWABLE]], on="event")
+    told = told[told[KNOWABLE] <= told["no_event_from"] + LOOK_BACK]
+    first = told.groupby("id")[KNOWABLE].min().reindex(asked["id"]).set_axis(asked.index)
+    none = asked[~asked["has_label"] & (asked["no_event_from"] <= now) & ~(first <= asked["no_event_from"])]
+    told = told[~(told[KNOWABLE] <= told["observed_at"])]
+    figures = {"actual_class": told["label"], "earnings_surprise_pct": told["surprise"]}
+    return pd.concat(
+        [
+            _steps(none, Horizon.LABEL, OutcomeStatus.NO_EVENT, none["no_event_from"]),
+            _steps(told, Horizon.LABEL, OutcomeStatus.OBSERVED, told[KNOWABLE], **figures),
+        ]
+    )
+
+
+def _returns(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
+    windows = [
+        _windows(asked[~asked[f"has_{horizon}"]], horizon) for horizon in _horizons(source) if horizon in RETURN_DAYS
+    ]
+    ended = [frame[closes()[frame["last"]] <= now] for frame in windows]
+    if not sum(len(frame) for frame in ended):
+        return _steps(pd.DataFrame({"id": []}), Horizon.DAYS_7)
+    asked = pd.concat(ended, ignore_index=True)
+    # False level shifts are told by the sessions before.
+    start = sessions()[max(int(asked["first"].min()) - SESSIONS_BEFORE - 1, 0)]
+    prices = Prices.load(lake, source, quarters_since(lake, source, "ohlcv", start, now))
+    return _Returns(asked, prices.known(now)).steps()
+
+
+class _Returns:
+    """The returns of windows that have ended, as far as they can be known.
+
+    A return is known with the bars of both ends. Where raw prices jump in between, the split that explains it may
+    still become known. Ten sessions after the window that is over: a bar that is missing stays missing, a jump stays
+    unexplained, and a stock without any further bar is gone.
+
+    Parameters
+    ----------
+    asked : DataFrame, n rows
+        id, symbol, horizon, and the positions `first` and `last` in `sessions`; index 0 to n - 1.
+    prices : Prices
+        As known now, of all symbols: what others trade tells that time has gone on.
+    """
+
+    def __init__(self, asked: pd.DataFrame, prices: Prices) -> None:
+        self._asked, self._prices = asked, replace(prices, bars=prices.bars.sort_values("session", kind="stable"))
+        self._first, self._last = asked["first"].to_numpy(), asked["last"].to_numpy()
+        self._over_from = self._traded_since(self._last + SURE_SESSIONS)
+        self._value = np.full(len(asked), np.nan)
+        self._gone = np.zeros(len(asked), dtype=bool)
+        self._known_from = pd.Series(pd.NaT, index=asked.index, dtype="datetime64[ns, UTC]")
+
+    def steps(self) -> pd.DataFrame:
+        """Return the outcomes as the ledger takes them."""
+        ends = [self._bars_known_from(place) for place in (self._first, self._last)]
+        both = pd.concat(ends, axis=1).max(axis=1, skipna=False)
+        self._judge(both[~(both > self._over_from)].dropna())
+        for moments in self._splits_after(both):
+            self._judge(moments[self._known_from[moments.index].isna()])
+        self._conclude(self._over_from[self._known_from.isna()].dropna())
+        known = self._known_from.notna().to_numpy()
+        rows, value = self._asked[known], pd.Series(self._value, index=self._asked.index)[known]
+        status = np.where(self._gone[known], OutcomeStatus.DELISTED, OutcomeStatus.OBSERVED)
+        figures = {name: value.where(rows["horizon"] == horizon) for horizon, name in _FIGURE_OF.items()}
+        return _steps(rows, rows["horizon"], status, self._known_from[known].dt.floor(_FINEST), **figures)
+
+    def _judge(self, moments: pd.Series) -> None:
+        """Take the returns that can be had at some moments; without splits to wait for, NaN is one too."""
+        for moment, at in _by_moment(moments):
+            self._value[at] = self._changes(at, self._last[at], self._known(moment, at))
+            settled = at if self._prices.splits is None else at[~np.isnan(self._value[at])]
+            self._known_from.iloc[settled] = moment
+
+    def _conclude(self, moments: pd.Series) -> None:
+        for moment, at in _by_moment(moments):
+            known = self._known(moment, at)
+            newest = known.bars.groupby("symbol")["session"].max()
+            last_bar = pd.Series(position(newest), index=newest.index)
+            until = self._asked["symbol"].iloc[at].map(last_bar).fillna(-1).to_numpy(dtype=np.int64)
+            self._gone[at] = (self._first[at] <= until) & (until < self._last[at])
+            self._value[at] = self._changes(at, np.where(self._gone[at], until, self._last[at]), known)
+            self._known_from.iloc[at] = moment
+
+    def _known(self, moment: pd.Timestamp, at: IntArray) -> Prices:
+        """Return what was known at a moment of the prices of some rows, as far as it matters to them."""
+        near = (self._first[at].min() - SESSIONS_BEFORE - 1, self._last[at].max() + SURE_SESSIONS)
+        begin, end = self._prices.bars["session"].searchsorted(sessions()[list(near)])
+        prices = replace(self._prices, bars=self._prices.bars.iloc[begin:end])
+        return prices.known(moment, self._asked["symbol"].iloc[at].unique())
+
+    def _changes(self, at: IntArray, last: IntArray, known: Prices) -> FloatArray:
+        return close_to_close(self._asked["symbol"].iloc[at], self._first[at], last, known.on_one_basis())
+
+    def _bars_known_from(self, place: IntArray) -> pd.Series:
+        """Return the moment from which the bar of each row's session was known, NaT where there is none."""
+        wanted = pd.DataFrame({"symbol": self._asked["symbol"], "session": sessions()[place]})
+        bars = self._prices.bars[["symbol", "session", KNOWABLE]]
+        found: pd.Series = wanted.merge(bars, on=["symbol", "session"], how="left", validate="m:1")[KNOWABLE]
+        return found
+
+    def _traded_since(self, place: IntArray) -> pd.Series:
+        """Return the moment from which a bar of a session or a later one was known, of whatever symbol; NaT before."""
+        by_session = self._prices.bars.groupby("session")[KNOWABLE].min()
+        since = by_session[::-1].cummin()[::-1]
+        after = position(since.index).searchsorted(place)
+        never = pd.Series([pd.NaT], dtype="datetime64[ns, UTC]")
+        found: pd.Series = pd.concat([since, never]).iloc[after]
+        return found.set_axis(self._asked.index)
+
+    def _splits_after(self, both: pd.Series) -> list[pd.Series]:
+        """Return, wave by wave, the moments at which a split within a window became known after both its bars."""
+        if self._prices.splits is None:
+            return []
+        rows = self._asked[["symbol", "first", "last"]].assign(row=self._asked.index, both=both, over=self._over_from)
+        found = rows.merge(self._prices.splits[["symbol", "session", KNOWABLE]], on="symbol")
+        place = position(found["session"])
+        inside = (found["first"] < place) & (place <= found["last"])
+        late = (found[KNOWABLE] > found["both"]) & ~(found[KNOWABLE] > found["over"])
+        found = found[inside & late].sort_values(KNOWABLE).set_index("row")
+        wave = found.groupby(level=0).cumcount()
+        return [found.loc[wave == number, KNOWABLE] for number in wave.unique()]
+
+
+def _by_moment(moments: pd.Series) -> Iterator[tuple[pd.Timestamp, IntArray]]:
+    for moment in moments.drop_duplicates():
+        yield moment, moments.index[moments == moment].to_numpy(dtype=np.int64)
+
+
+def _horizons(source: SourceDescription) -> list[Horizon]:
+    """Return the horizons of which a source can tell."""
+    return [horizon for horizon in Horizon if horizon is Horizon.LABEL or "ohlcv" in source.tables]
+
+
+def _pending(asked: pd.DataFrame, steps: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
+    """Return the predictions of which nothing is known at a horizon, after some steps."""
+    told = steps.loc[steps["horizon"] == horizon, "prediction_id"]
+    return asked[~asked[f"has_{horizon}"] & ~asked["id"].isin(told)]
+
+
+def _knowable_by(asked: pd.DataFrame, horizon: Horizon) -> pd.Series:
+    """Return the moment by which something must be known of each prediction."""
+    if horizon is Horizon.LABEL:
+        expected: pd.Series = asked["announced_on"].dt.tz_localize("UTC") + NO_EVENT_AFTER
+        return expected
+    return pd.Series(closes()[_windows(asked, horizon)["last"] + SURE_SESSIONS], index=asked.index)
+
+
+def _windows(asked: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
+    """Add the horizon and its window: from the session of `as_of` to the last one that lies within its days."""
+    day = asked["as_of"].dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
+    last = position(day + pd.Timedelta(days=RETURN_DAYS[horizon]))
+    return asked.assign(horizon=horizon, first=position(day), last=last)
+
+
+def quarters_since(
+    lake: Lake, source: SourceDescription, table: str, since: pd.Timestamp, now: pd.Timestamp
+) -> list[Quarter]:
+    """Return the source's quarters from that of a moment to the present one, which the lake may not hold yet."""
+    present, held = Quarter.of(now), source.quarters
+    near = [quarter for quarter in Quarter.range(Quarter.of(since), present) if quarter in held]
+    return [quarter for quarter in near if quarter < present or lake.has(table, quarter)]
+
+
+def _steps(
+    asked: pd.DataFrame, horizon: Any, status: Any = OutcomeStatus.OBSERVED, outcome_date: Any = None, **figures: Any
+) -> pd.DataFrame:
+    """Return outcomes as the ledger takes them."""
+    steps = pd.DataFrame({"prediction_id": asked["id"], "horizon": horizon, "status": status})
+    moments = pd.to_datetime(pd.Series(outcome_date, index=asked.index), utc=True).dt.as_unit("ns")
+    return steps.assign(outcome_date=moments, **dict.fromkeys(_FIGURES, np.nan) | figures)

@@ -1,0 +1,306 @@
+"""What was served, as the monitors take it: one row an event, and nothing that was not known at the moment."""
+
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from earlysignal_core.audit.announcements import share_classes
+from earlysignal_core.evaluation.adjustment import Prices
+from earlysignal_core.evaluation.outcomes import outcome_returns
+from earlysignal_core.features.catalogue import catalogue
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.predictions import Prediction
+from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, OutcomeStatus, RetrainState
+from earlysignal_core.models.bundle import metadata_of
+from earlysignal_core.monitoring import performance
+from earlysignal_core.monitoring.outcomes import EARNINGS, quarters_since, results
+from earlysignal_core.monitoring.retrain_policy import Cause, season_end
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.sources import SourceDescription
+from earlysignal_core.tables import CACHES, KNOWABLE, UNIVERSE
+from earlysignal_core.validation import no_rows
+
+ARRIVAL_DAYS = 455
+WALK_FORWARD_AUC = "walk_forward_auc"
+
+_DAY = pd.Timedelta(days=1)
+# An announcement of the window may be half a year late, and the top 10 % is told by the year before its prediction.
+_HISTORY = 600 * _DAY
+# Two years of announcements tell which symbols are share classes of one company.
+_COMPANY_QUARTERS = 8
+_SEASONS_BACK = 4
+_RENAMED = {
+    "model_version": "version",
+    "predicted_probability": "probability",
+    "actual_class": "label",
+    "actual_return_7d": "return_7d",
+}
+_JUDGED = [
+    *("event", "symbol", "company", "announced_on", "as_of", "version", "probability", "threshold", "never", "label"),
+    *("return_7d", "benchmark_7d"),
+]
+_OF_PREDICTION = {"id", *(column.name for column in fields(Prediction))}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What `production_performance` asks for, and what it does not see.
+
+    Attributes
+    ----------
+    predictions : DataFrame
+        One row an event: the announcements of the last 30 days that got a probability of a model, by the day on which
+        they came, or were expected while they have not: ``event, symbol, company, announced_on, as_of, version,
+        probability, threshold, never, label, return_7d, benchmark_7d``.
+    earlier : DataFrame
+        All other events that got one in the year before and since: ``event, as_of, probability``.
+    positions : DataFrame
+        From `outcome_returns`, of the announcements that have come.
+    counts : dict of str to int
+        Of the rows: ``pending`` (nothing is known), ``no_event``, ``unlabelled`` (announced, but without a class),
+        ``restated``, ``delisted``; and ``not_by_a_model``: further announcements, for which no model had an answer.
+    """
+
+    predictions: pd.DataFrame
+    earlier: pd.DataFrame
+    positions: pd.DataFrame
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Retrains:
+    """Where retraining stands.
+
+    Attributes
+    ----------
+    figures : dict of str to float
+        ``running_retrains``, ``open_requests`` (pending or running) and ``days_since_retrain`` (since the last one
+        started; infinite where there has been none), as `retrain_policy.decide` asks for.
+    last_season_retrain : Timestamp or None
+        The day on which the last retrain after a season was asked for, as `calendar_figures` asks for.
+    """
+
+    figures: dict[str, float]
+    last_season_retrain: pd.Timestamp | None
+
+
+def recent_rows(ledger: Ledger, now: pd.Timestamp, days: int, version: str | None = None) -> pd.DataFrame:
+    """Return the rows of the last days, one an event, as they were recorded.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    now : Timestamp (UTC)
+    days : int
+    version : str, optional
+        What this model said, as champion or in shadow, instead of what was served.
+
+    Returns
+    -------
+    DataFrame
+        ``event, symbol, as_of, probability`` (NaN where nothing could be served) and a float64 column for each
+        feature, in the order in which they were recorded. Of several predictions of one event it is the last that has
+        a probability. One that was made without knowing any feature tells nothing of them and is left out.
+    """
+    chosen: dict[str, Any] = {"served": True} if version is None else {"versions": [version]}
+    found = _one_an_event(predictions.read(ledger, now - days * _DAY, now, features=True, **chosen))
+    features = [name for name in found.columns if name not in _OF_PREDICTION]
+    found = found[found[features].notna().any(axis=1)].sort_values("id", ignore_index=True)
+    # A feature that no row has is missing in all, also where there are no rows.
+    features += [name for name in catalogue() if name not in features]
+    rows = found.reindex(columns=["event", "symbol", "as_of", "predicted_probability", *features])
+    return rows.astype(dict.fromkeys(features, "float64")).rename(columns={"predicted_probability": "probability"})
+
+
+def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> Judged:
+    """Return the announcements of the last 30 days, what was said of them and what became of them.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    lake : Lake
+    source : SourceDescription
+    now : Timestamp (UTC)
+        Rows with a later `available_at`, and outcomes with a later date, do not exist.
+
+    Raises
+    ------
+    BundleError
+        If what a model says of itself (its base rate) is not in the lake or damaged.
+
+    Notes
+    -----
+    Only what was served counts, of several answers for one event the last one of a model. The label is that of the
+    announcement itself, as in the models' training: what corrects it later was not to be predicted, so a restated
+    result counts with its first class. Nothing of `no_event` is class 0.
+    """
+    first, newest = (
+        outcomes.read(ledger, now - _HISTORY, now, known_at=now, as_announced=as_announced)
+        for as_announced in (True, False)
+    )
+    served = first.assign(newest_status=newest["status"])[first["served"]]
+    answered = served["predicted_probability"].notna() & (served["model_version"] != predictions.RULE)
+    earnings = _announced(lake, source, now - _COMPANY_QUARTERS * 91 * _DAY, now)
+    announcements = results(earnings).drop_duplicates("event")
+    events, asked = (_by_event(rows, announcements) for rows in (served[answered], served))
+    inside = _within(events["announced_on"], now)
+    rows, asked = events[inside].reset_index(drop=True), asked[_within(asked["announced_on"], now)]
+    returns, positions = _returns(lake, source, now, rows)
+    never = pd.Series([_base_rate(lake, version) for version in rows["model_version"]], dtype="float64")
+    judged = rows.rename(columns=_RENAMED).assign(
+        company=rows["symbol"].replace(share_classes(earnings)), never=never, benchmark_7d=returns["benchmark_7d"]
+    )
+    status, label = rows["status"], rows["actual_class"]
+    came = rows.loc[rows["event"].isin(announcements["event"]), "event"]
+    return Judged(
+        predictions=judged[_JUDGED],
+        earlier=events[~inside].rename(columns=_RENAMED)[["event", "as_of", "probability"]].reset_index(drop=True),
+        positions=positions[positions["event"].isin(came)].reset_index(drop=True),
+        counts={
+            "pending": int(status.isna().sum()),
+            "no_event": int((status == OutcomeStatus.NO_EVENT).sum()),
+            "unlabelled": int((status.isin([OutcomeStatus.OBSERVED, OutcomeStatus.RESTATED]) & label.isna()).sum()),
+            "restated": int((rows["newest_status"] == OutcomeStatus.RESTATED).sum()),
+            "delisted": int(rows["delisted"].fillna(False).sum()),
+            "not_by_a_model": int((~asked["event"].isin(events["event"])).sum()),
+        },
+    )
+
+
+def requests(ledger: Ledger, now: pd.Timestamp, days: int = performance.WINDOW_DAYS) -> pd.DataFrame:
+    """Return the prediction requests of the last days, for `operations`: requested_at, latency_ms, failed."""
+    found = prediction_requests.read(ledger, now - days * _DAY, now)
+    return found[["requested_at", "latency_ms"]].assign(failed=found["fallback"] == Fallback.NO_ANSWER)
+
+
+def retrain_figures(ledger: Ledger, day: pd.Timestamp) -> Retrains:
+    """Return where retraining stands, seen from a day (without a time zone); what came after it does not count."""
+    history = retrain_requests.history(ledger)
+    history = history[history["day"] <= day]
+    running = history["state"] == RetrainState.STARTED
+    started = history["started_at"].dt.tz_localize(None).dt.normalize()
+    since = (day - started[started <= day].max()) / _DAY
+    # A first model has learned of every season that had ended.
+    after_season = history.loc[history["cause"].isin([Cause.SEASON, Cause.FIRST]), "day"]
+    return Retrains(
+        figures={
+            "running_retrains": float(running.sum()),
+            "open_requests": float((running | (history["state"] == RetrainState.PENDING)).sum()),
+            "days_since_retrain": np.inf if pd.isna(since) else float(since),
+        },
+        last_season_retrain=None if after_season.empty else after_season.max(),
+    )
+
+
+def season_end_of(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.Timestamp | None:
+    """Return the day on which the latest season that has ended did so, as far as it is known at a moment (UTC).
+
+    Notes
+    -----
+    A season is a calendar quarter's announcements. Expected are the companies that announced in the same quarter of
+    the year before and have announced since: a tape may lack one quarter of every year, and a company that has gone
+    announces no more. In the first year it is those of the quarter before. A schedule would know the stragglers of
+    the running quarter only shortly before they come, so it is not asked.
+    """
+    present = Quarter.of(now)
+    known = _announced(lake, source, (present - 4 - _SEASONS_BACK).start, now)
+    came = {
+        quarter: rows.groupby("symbol")["announced_on"].min()
+        for quarter in Quarter.range(present - 4 - _SEASONS_BACK, present)
+        if len(rows := known[known["announced_on"].between(quarter.start, quarter.end)])
+    }
+    nobody = pd.Series(dtype="datetime64[ns]")
+    for quarter in reversed(Quarter.range(present - _SEASONS_BACK + 1, present)):
+        year_before, *since = (came.get(q, nobody).index for q in Quarter.range(quarter - 4, quarter - 1))
+        expected = year_before.intersection(since[0].union(since[1]).union(since[2])) if len(year_before) else since[2]
+        ended = season_end(came.get(quarter, nobody).reindex(expected))
+        if ended is not None:
+            return ended
+    return None
+
+
+def arrivals(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> dict[str, pd.Series]:
+    """Return when the rows of each cache became known, as far as that lies in the last 455 days.
+
+    A quarter that is not in the lake has no rows: its cache is stale. Of a source's own caches only.
+    """
+    since = now - ARRIVAL_DAYS * _DAY
+    # What becomes known is at most a quarter old, or so rare that its volume does not depend on it.
+    quarters = Quarter.range(Quarter.of(since) - 1, Quarter.of(now))
+    found = {}
+    for cache, tables in CACHES.items():
+        if cache == UNIVERSE or cache in source.missing_caches:
+            continue
+        parts = [
+            lake.read(table, [quarter], columns=[KNOWABLE])[KNOWABLE]
+            for table in tables
+            if table in source.tables
+            for quarter in quarters
+            if lake.has(table, quarter)
+        ]
+        times = pd.concat([pd.Series(dtype="datetime64[ns, UTC]"), *parts], ignore_index=True)
+        found[cache] = times[(times > since) & (times <= now)].reset_index(drop=True)
+    return found
+
+
+def champion_auc(ledger: Ledger, lake: Lake, version: str) -> float:
+    """Return the AUC that a champion is held to.
+
+    Of its walk-forward, as its last promotion recorded it (`WALK_FORWARD_AUC`), else of its own test part; NaN where
+    there is neither.
+    """
+    promoted = decisions.read(ledger, kind=DecisionKind.PROMOTION)
+    figures = [told for told, of in zip(promoted["figures"], promoted["subject"], strict=True) if of == version]
+    walked = figures[-1].get(WALK_FORWARD_AUC, np.nan) if figures else np.nan
+    return float(walked if np.isfinite(walked) else metadata_of(lake, version)["test"].get("auc", np.nan))
+
+
+def _one_an_event(found: pd.DataFrame) -> pd.DataFrame:
+    """Keep, of each event, the last prediction with a probability, or the last."""
+    order = found.assign(_answered=found["predicted_probability"].notna())
+    order = order.sort_values(["_answered", "prediction_date", "id"], kind="stable").drop(columns="_answered")
+    return order.drop_duplicates("event", keep="last")
+
+
+def _announced(lake: Lake, source: SourceDescription, since: pd.Timestamp, now: pd.Timestamp) -> pd.DataFrame:
+    """Return the announcements with a result that are known at a moment, from some quarter on."""
+    quarters = quarters_since(lake, source, "earnings", since, now)
+    earnings = lake.read("earnings", quarters, columns=EARNINGS) if quarters else no_rows("earnings")
+    known: pd.DataFrame = earnings[(earnings[KNOWABLE] <= now) & earnings["eps_actual"].notna()]
+    return known
+
+
+def _within(days: pd.Series, now: pd.Timestamp) -> pd.Series:
+    """Say which days lie in the window that is judged."""
+    today = now.tz_localize(None).normalize()
+    within: pd.Series = (days > today - performance.WINDOW_DAYS * _DAY) & (days <= today)
+    return within
+
+
+def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame) -> pd.DataFrame:
+    """Return one row an event, with the day on which it was announced in place of the expected one, and its session."""
+    chosen = _one_an_event(rows).sort_values("id", ignore_index=True).rename(columns={"announced_on": "expected_on"})
+    found = chosen.merge(announcements[["event", "announced_on", "session"]], on="event", how="left", validate="1:1")
+    return found.assign(announced_on=found["announced_on"].fillna(found["expected_on"]))
+
+
+def _returns(
+    lake: Lake, source: SourceDescription, now: pd.Timestamp, rows: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    # A quarter more than the windows need: false level shifts are seen by their past.
+    first = rows["as_of"].min() if len(rows) else now
+    quarters = quarters_since(lake, source, "ohlcv", first - 92 * _DAY, now) if "ohlcv" in source.tables else []
+    prices = Prices.load(lake, source, quarters).known(now).on_one_basis()
+    found = outcome_returns(rows, prices, source.benchmark)
+    return found.returns, found.positions
+
+
+@lru_cache(maxsize=64)
+def _base_rate(lake: Lake, version: str) -> float:
+    """Return the share of large beats among a model's training rows; a bundle never changes."""
+    return float(metadata_of(lake, version)["base_rate"])

@@ -1,0 +1,264 @@
+"""A challenger's way: judged as a recipe, forward, then in shadow, until it is promoted, refused or overtaken."""
+
+import io
+from dataclasses import dataclass
+
+import pandas as pd
+
+from earlysignal_core.audit.announcements import share_classes
+from earlysignal_core.datasets.cutoff import moment_of
+from earlysignal_core.datasets.gather import LABELS
+from earlysignal_core.datasets.labels import first_of_each_event
+from earlysignal_core.evaluation.adjustment import Prices
+from earlysignal_core.evaluation.comparison import Comparison, Decision, Deploy, compare, decide
+from earlysignal_core.evaluation.forward import Recipe, walk_monthly
+from earlysignal_core.evaluation.outcomes import outcome_returns
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger import decisions, deployments, freezes, predictions
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.deployments import Deployment
+from earlysignal_core.ledger.errors import LedgerError
+from earlysignal_core.ledger.vocabulary import DecisionKind
+from earlysignal_core.models.bundle import Bundle, NoModelYet, load
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import Settings
+from earlysignal_core.sources import SourceDescription
+from earlysignal_core.tables import KNOWABLE
+
+FOLDER = "forward"
+_ACTS = {
+    Deploy.DEPLOY: DecisionKind.PROMOTION,
+    Deploy.AB_TEST_14_DAYS: DecisionKind.AB_TEST,
+    Deploy.AB_TEST_7_DAYS: DecisionKind.AB_TEST,
+    Deploy.KEEP_CHAMPION: DecisionKind.REFUSAL,
+    Deploy.UNDECIDED: DecisionKind.UNDECIDED,
+}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a challenger's comparison with the champion says.
+
+    Attributes
+    ----------
+    version : str
+    over : str
+        The champion that it was judged against.
+    comparison : Comparison
+    decision : Decision
+    """
+
+    version: str
+    over: str
+    comparison: Comparison
+    decision: Decision
+
+
+def walk_forward(
+    lake: Lake, source: SourceDescription, settings: Settings, version: str, champion: str, at: pd.Timestamp
+) -> pd.DataFrame:
+    """Judge a challenger's recipe forward since the champion's cutoff, and keep the scores.
+
+    Parameters
+    ----------
+    lake : Lake
+    source : SourceDescription
+    settings : Settings
+        Those that the challenger was trained under.
+    version, champion : str
+    at : Timestamp
+        UTC; nothing that was not known then is used.
+
+    Returns
+    -------
+    DataFrame
+        As of `evaluation.forward.walk_monthly`.
+    """
+    scores = walk_monthly(Recipe(settings), lake, source, moment_of(load(lake, champion).until), at)
+    sink = io.BytesIO()
+    scores.to_parquet(sink, index=False)
+    lake.write_bytes(_path(version), sink.getvalue())
+    return scores
+
+
+def judge(
+    ledger: Ledger, lake: Lake, source: SourceDescription, settings: Settings, version: str, at: pd.Timestamp
+) -> Judgement:
+    """Compare a challenger with the champion on the events that both have predicted.
+
+    The challenger's predictions are those of its recipe walked forward, and from its training on its own in shadow.
+    The champion's are those that it has made in production.
+
+    Raises
+    ------
+    LedgerError
+        If there is no champion.
+    """
+    serving = deployments.champion(ledger)
+    if serving is None:
+        raise LedgerError(f"{version} cannot be judged: there is no champion. Remedy: promote one first.")
+    since = moment_of(load(lake, serving.version).until)
+    theirs = _one_an_event(predictions.read(ledger, since, at, versions=[serving.version]))
+    forward = pd.read_parquet(io.BytesIO(lake.read_bytes(_path(version)))).drop(columns="label")
+    shadow = _one_an_event(predictions.read(ledger, since, at, versions=[version]))
+    shadow = shadow[~shadow["event"].isin(forward["event"])]
+    mine = _with_outcomes(lake, source, pd.concat([forward, shadow], ignore_index=True), at)
+    compared = mine[mine["event"].isin(theirs["event"])]
+    comparison = compare(
+        theirs[["event", "probability", "threshold", "as_of"]],
+        mine,
+        _positions(lake, source, compared, at),
+        challengers_tried=tried_since_promotion(ledger),
+        cost_bps=settings.cost_bps,
+    )
+    return Judgement(version, serving.version, comparison, decide(comparison, settings.promotion))
+
+
+def carry_out(ledger: Ledger, judgement: Judgement, at: pd.Timestamp) -> DecisionKind:
+    """Do what a judgement says, and record it with its figures, in one transaction.
+
+    A verdict that asks for an A/B test, or one that finds promotions stopped, leaves the challenger in shadow.
+
+    Raises
+    ------
+    ChampionChangedError
+        If the champion is no longer the one that it was judged against.
+    """
+    kind, reason = _ACTS[judgement.decision.effective], judgement.decision.reason
+    with ledger.transaction() as joined:
+        if kind is DecisionKind.PROMOTION and freezes.is_frozen(joined):
+            kind, reason = DecisionKind.UNDECIDED, f"promotions are stopped; otherwise it would serve: {reason}"
+        record = _record(judgement, kind, reason, at)
+        if kind is DecisionKind.PROMOTION:
+            deployments.promote(joined, judgement.version, record, over=judgement.over)
+        else:
+            decisions.record(joined, record)
+        if kind is DecisionKind.REFUSAL:
+            deployments.retire(joined, judgement.version, _record(judgement, DecisionKind.RETIREMENT, reason, at))
+    return kind
+
+
+def enter(ledger: Ledger, version: str, reason: str, at: pd.Timestamp) -> bool:
+    """Let a new challenger score in shadow, in the place of older ones; False where it is deployed already."""
+    champion, standing = deployments.champion(ledger), deployments.challengers(ledger)
+    if version in [deployed.version for deployed in (champion, *standing) if deployed is not None]:
+        return False
+    with ledger.transaction() as joined:
+        for older in standing:
+            overtaken = decisions.Decision(
+                DecisionKind.RETIREMENT, at, f"overtaken by {version}", rule="one challenger"
+            )
+            deployments.retire(joined, older.version, overtaken)
+        deployments.shadow(joined, version, decisions.Decision(DecisionKind.SHADOW, at, reason, rule="new challenger"))
+    return True
+
+
+def place(
+    ledger: Ledger,
+    lake: Lake,
+    source: SourceDescription,
+    settings: Settings,
+    model: Bundle | NoModelYet,
+    reason: str,
+    at: pd.Timestamp,
+) -> tuple[DecisionKind, str]:
+    """Give a new model its place: the first one serves, a later one enters the shadow and is judged at once.
+
+    Returns
+    -------
+    DecisionKind and str
+        What was decided, and why.
+    """
+    if isinstance(model, NoModelYet):
+        said = f"{reason}: no model yet, {model.reason}"
+        decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "enough history"))
+        return DecisionKind.REFUSAL, said
+    version = str(model.version)
+    if deployments.champion(ledger) is None:
+        said = f"{reason}: there is no model to compare it with"
+        figures = {"rows": float(model.metadata["rows"])}
+        first = decisions.Decision(DecisionKind.PROMOTION, at, said, "first model", figures, "deploy", "deploy")
+        deployments.promote(ledger, version, first, over=None)
+        return DecisionKind.PROMOTION, said
+    if not enter(ledger, version, reason, at):
+        said = f"{reason}: the same inputs gave {version}, which is deployed already"
+        decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "new model", subject=version))
+        return DecisionKind.REFUSAL, said
+    judgement = judge(ledger, lake, source, settings, version, at)
+    return carry_out(ledger, judgement, at), judgement.decision.reason
+
+
+def tried_since_promotion(ledger: Ledger) -> int:
+    """Return how many challengers have been tried since the last promotion."""
+    found = decisions.read(ledger)
+    after = found[found["kind"] == DecisionKind.PROMOTION]["id"].max()
+    shadows = found[found["kind"] == DecisionKind.SHADOW]
+    return int((shadows["id"] > after).sum()) if pd.notna(after) else len(shadows)
+
+
+def take_back_if_failing(ledger: Ledger, failed: int, asked: int, at: pd.Timestamp) -> Deployment | None:
+    """Roll back a champion that could not be loaded or has erred, where another model has answered in its place."""
+    if not failed:
+        return None
+    current = deployments.champion(ledger)
+    if current is None or current.predecessor is None:
+        return None
+    figures = {"requests": float(asked), "champion_failures": float(failed)}
+    cause = f"{current.version} failed for {failed} of {asked} requests, and its predecessor answered"
+    decision = decisions.Decision(
+        DecisionKind.ROLL_BACK, at, cause, "champion_failures > 0", figures, raw="roll back", effective="roll back"
+    )
+    return deployments.roll_back(ledger, decision, of=current.version)
+
+
+def _record(judgement: Judgement, kind: DecisionKind, reason: str, at: pd.Timestamp) -> decisions.Decision:
+    comparison, decision = judgement.comparison, judgement.decision
+    auc = comparison.difference["auc"]
+    figures = decision.figures | {
+        "auc_difference_high": auc.high,
+        "walk_forward_auc": comparison.challenger["auc"],
+        "champion_auc": comparison.champion["auc"],
+        "companies": float(comparison.companies),
+        "days": float(comparison.days),
+    }
+    fired = next((verdict.rule.name for verdict in decision.verdicts if verdict.raw), "no line")
+    cause = f"{judgement.version} against {judgement.over} on {comparison.n} events: {reason}"
+    return decisions.Decision(
+        kind, at, cause, fired, figures, str(decision.raw), str(decision.effective), subject=judgement.version
+    )
+
+
+def _one_an_event(rows: pd.DataFrame) -> pd.DataFrame:
+    told = rows[rows["predicted_probability"].notna()].drop_duplicates("event", keep="last")
+    return told.rename(columns={"predicted_probability": "probability"})
+
+
+def _with_outcomes(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
+    """Return rows with the labels that were known at a moment, and their announcement as it came."""
+    near = _near(source, rows, LABELS, lake)
+    if not near:
+        return rows.assign(label=float("nan"))
+    labels = lake.read(LABELS, near)
+    known = first_of_each_event(labels[labels[KNOWABLE] <= at])
+    came = known[["event", "announced_on", "label"]].rename(columns={"announced_on": "came_on"})
+    joined = rows.merge(came, on="event", how="left")
+    joined["announced_on"] = joined.pop("came_on").fillna(joined["announced_on"])
+    earnings = lake.read("earnings", near)
+    return joined.assign(company=joined["symbol"].replace(share_classes(earnings[earnings[KNOWABLE] <= at])))
+
+
+def _positions(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
+    prices = Prices.load(lake, source, _near(source, rows, "ohlcv", lake)).known(at).on_one_basis()
+    return outcome_returns(rows.reset_index(drop=True), prices, source.benchmark).positions
+
+
+def _near(source: SourceDescription, rows: pd.DataFrame, table: str, lake: Lake) -> list[Quarter]:
+    """Return the quarters of a table that tell of some announcements: from before the first to after the last."""
+    if rows.empty:
+        return []
+    first, last = Quarter.of(rows["announced_on"].min()), Quarter.of(rows["announced_on"].max())
+    return [q for q in Quarter.range(first - 1, last + 1) if q in source.quarters and lake.has(table, q)]
+
+
+def _path(version: str) -> str:
+    return f"{FOLDER}/{version}.parquet"

@@ -1,0 +1,147 @@
+"""The predictions of a day: the champion's answers, the challengers' in shadow, a failing champion taken back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from earlysignal_core.datasets.gather import LABELS
+from earlysignal_core.evaluation.top_decile import REFERENCE
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger import predictions
+from earlysignal_core.ledger.alerts import Alert, raise_alert
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.deployments import Deployment
+from earlysignal_core.ledger.vocabulary import Fallback, Severity
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.serving.challengers import take_back_if_failing
+from earlysignal_core.serving.model_cache import ModelCache
+from earlysignal_core.serving.recorder import LedgerRecorder
+from earlysignal_core.serving.selection import reasons, select
+from earlysignal_core.serving.service import EarlySignalService
+from earlysignal_core.serving.shadow import score_in_shadow
+from earlysignal_core.settings import ServingSettings
+from earlysignal_core.sources import SourceDescription
+from earlysignal_core.tables import KNOWABLE
+
+_LATEST = pd.Timedelta(days=90)  # how late a day may be lived and its predictions still be found
+
+
+def answer_and_record(
+    ledger: Ledger,
+    lake: Lake,
+    source: SourceDescription,
+    models: ModelCache,
+    examples: pd.DataFrame,
+    at: pd.Timestamp,
+    settings: ServingSettings,
+) -> Deployment | None:
+    """Answer for some examples, let challengers score them in shadow, and take back a champion that fails.
+
+    All of it is one transaction.
+
+    Returns
+    -------
+    Deployment or None
+        The model to which production has been rolled back, if it has.
+    """
+    with ledger.transaction() as joined:
+        recorder = LedgerRecorder(joined)
+        service = EarlySignalService(
+            lake, source, recorder, recorder, recorder, clock=lambda: at, settings=settings, models=models
+        )
+        answers = service.predict_batch(examples)
+        score_in_shadow(joined, models, answers, at)
+        failed = sum(answer.fallback is Fallback.PREVIOUS_VERSION for answer in answers)
+        back = take_back_if_failing(joined, failed, len(answers), at)
+        if back is not None:
+            told = f"The champion failed for {failed} of {len(answers)} requests; {back.version} serves again."
+            day = at.tz_localize(None).normalize()
+            raise_alert(
+                joined, Alert("roll_back", day, at, Severity.CRITICAL, "The champion is rolled back", told, "roll_back")
+            )
+    return back
+
+
+def announced_already(lake: Lake, source: SourceDescription, examples: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
+    """Return the examples whose announcement had come at a moment: those nobody can predict any more."""
+    if examples.empty:
+        return examples
+    first, last = Quarter.of(examples["announced_on"].min()), Quarter.of(at)
+    near = [q for q in Quarter.range(first - 1, last) if q in source.event_quarters and lake.has(LABELS, q)]
+    if not near:
+        return examples.iloc[:0]
+    labels = lake.read(LABELS, near, columns=["event", KNOWABLE])
+    return examples[examples["event"].isin(labels.loc[labels[KNOWABLE] <= at, "event"])]
+
+
+def served_between(ledger: Ledger, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
+    """Return what was served of the events with ``first < as_of <= last``: of several answers the last with one.
+
+    Returns
+    -------
+    DataFrame
+        As of `ledger.predictions.read`, with features.
+    """
+    rows = predictions.read(ledger, first, last + _LATEST, served=True, features=True)
+    rows = rows[(rows["as_of"] > first) & (rows["as_of"] <= last)]
+    rows = rows.assign(_told=rows["predicted_probability"].notna()).sort_values(["_told", "id"], kind="stable")
+    return rows.drop_duplicates("event", keep="last").drop(columns="_told").sort_values("id", ignore_index=True)
+
+
+def rank_and_explain(ledger: Ledger, models: ModelCache, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
+    """Rank what was served, select the top 10 %, and say what moved the model.
+
+    Returns
+    -------
+    DataFrame
+        event, symbol, announced_on, as_of, model_version, probability, threshold, predicted_class,
+        confidence_level, rank, limit, selected, and ``reasons``: the leading SHAP contributions in words.
+    """
+    history = predictions.read(ledger, at - REFERENCE - pd.Timedelta(days=7), at, served=True)
+    renamed = {"predicted_probability": "probability"}
+    chosen = select(rows.rename(columns=renamed), history.rename(columns=renamed))
+    told: dict[str, str] = {}
+    for version, answered in rows[rows["model_sha256"].notna()].groupby("model_version"):
+        why = reasons(models.get(str(version)).bundle, answered)
+        words = (
+            why["feature"] + " = " + why["value"].map("{:.3g}".format) + why["contribution"].map(" ({:+.2f})".format)
+        )
+        by_event = words.groupby(why["event"].astype("str")).agg(", ".join)
+        told |= dict(zip(by_event.index.astype(str), by_event, strict=True))
+    columns = ["event", "symbol", "announced_on", "as_of", "model_version", "probability", "threshold"]
+    chosen = chosen[[*columns, "predicted_class", "confidence_level", "rank", "limit", "selected"]]
+    return chosen.assign(reasons=chosen["event"].map(told).fillna("").astype("str"))
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Whether what was served is what a later feature table says, bit for bit.
+
+    Attributes
+    ----------
+    compared, without_row : int
+        Predictions with a row of the same event and `as_of`, and without (a moved date has another `as_of`).
+    different : dict of str to str
+        By event, the features that differ.
+    """
+
+    compared: int
+    without_row: int
+    different: dict[str, str]
+
+
+def compare_with_tables(served: pd.DataFrame, tables: pd.DataFrame, features: list[str]) -> Parity:
+    """Compare served features with the rows of feature tables."""
+    key = ["event", "as_of"]
+    known = [name for name in features if name in served]
+    rows = served[served[known].notna().any(axis=1)] if known else served.iloc[:0]
+    both = rows[[*key, *known]].merge(tables[[*key, *known]], on=key, suffixes=("", "_now"))
+    then, now = (both[[f"{name}{end}" for name in known]].to_numpy("float64") for end in ("", "_now"))
+    differs = (then.view("int64") != now.view("int64")) & ~(np.isnan(then) & np.isnan(now))
+    different = {
+        str(event): ", ".join(name for name, off in zip(known, row, strict=True) if off)
+        for event, row in zip(both["event"], differs, strict=True)
+        if row.any()
+    }
+    return Parity(len(both), len(rows) - len(both), different)
