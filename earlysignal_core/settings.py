@@ -137,7 +137,10 @@ class LiveSettings(BaseModel):
 class Settings(BaseSettings):
     """Everything that can be set; read from the environment with the prefix ``EARLYSIGNAL_``."""
 
-    model_config = SettingsConfigDict(env_prefix="EARLYSIGNAL_", env_nested_delimiter="__", extra="ignore")
+    # A key under a misspelt name is refused, and the refusal may not show it.
+    model_config = SettingsConfigDict(
+        env_prefix="EARLYSIGNAL_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
+    )
 
     home: Path = Path(".earlysignal")
     tape: Path | None = None

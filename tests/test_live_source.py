@@ -402,3 +402,30 @@ def test_without_a_list_the_constituents_are_todays(world):
     world.fmp.tables["sp500-constituent"] = [{"symbol": "BRK-B", "name": "Berkshire", "sector": "Financial Services"}]
     universe = world.source(companies=None).universe()
     assert universe[["symbol", "sector", "sector_etf"]].to_numpy().tolist() == [["BRK-B", "Financials", "XLF"]]
+
+
+def test_a_key_under_a_misspelt_name_is_refused_and_not_shown(monkeypatch):
+    monkeypatch.setenv("EARLYSIGNAL_LIVE__FMPKEY", fmp_stand_in.KEY)
+    with pytest.raises(ValueError, match="fmpkey") as refused:
+        Settings()
+    assert fmp_stand_in.KEY not in str(refused.value)
+
+
+def test_the_ui_shows_which_companies_failed_at_which_provider_and_why(world, tmp_path):
+    import dagster as dg
+
+    from earlysignal_assets.caches import cache_asset
+
+    fails_for(world, "grades", {"B"}, fmp_stand_in.PREMIUM)
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize(
+            [cache_asset("analyst_ratings")],
+            resources={"lake": Lake(str(tmp_path / "lake")), "source": world.source(may_miss=0.5, first="2018-Q4")},
+            partition_key="2018-10",  # the assets' partitions are those of the source of this process
+            instance=instance,
+        )
+        event = instance.get_latest_materialization_event(dg.AssetKey("analyst_ratings"))
+    said = event.asset_materialization.metadata
+    assert said["gaps"].value == 1
+    assert "| analyst_ratings | B | fmp |" in said["degraded"].value
+    assert "not available under your current subscription" in said["degraded"].value

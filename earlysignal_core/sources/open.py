@@ -25,7 +25,7 @@ def _live(settings: Settings, tape: Source | None) -> Source:
     from earlysignal_core.sources.live.limits import LocalLimits, PostgresLimits
     from earlysignal_core.sources.live.source import LiveSource
 
-    clock, url = WallClock(), settings.database_url
+    clock, url = WallClock(), settings.database_url or settings.ledger_url
     limits = LocalLimits(clock) if url is None else PostgresLimits(url.get_secret_value())
     return LiveSource(settings, limits, clock, tape)
 
