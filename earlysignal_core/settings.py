@@ -105,6 +105,8 @@ class LiveSettings(BaseModel):
     companies: Path | None = None
     benchmark: str = "SPY"
     first: str = "2019-Q1"
+    # Collect these tables only; a tape that is named has the others.
+    tables: tuple[str, ...] | None = None
     series: tuple[str, ...] = (
         "DFF",
         "UNRATE",

@@ -383,6 +383,15 @@ def test_a_tape_gives_the_tables_that_no_provider_does(world, tmp_path):
     assert "macro:UNRATE" in described.provides
 
 
+def test_a_tape_of_earnings_with_live_prices(world, tmp_path):
+    tape = open_source(Settings(home=tmp_path, synthetic=SyntheticSettings(symbols=5, quarters=8, first="2022-Q3")))
+    source = world.source(tape=tape, companies=None, tables=("ohlcv", "corporate_actions"))
+    assert source.description.prices == "raw"
+    pd.testing.assert_frame_equal(source.read("earnings", LAST), tape.read("earnings", LAST))
+    assert set(source.read("ohlcv", NOW)["symbol"]) <= {"SPY", "XLK"}, "it knows no synthetic company"
+    assert "assume_dates_known: dates of announcements up to a week" not in " ".join(source.description.assumptions)
+
+
 def test_the_settings_choose_it(world, monkeypatch):
     monkeypatch.setenv("EARLYSIGNAL_SOURCE", "live")
     monkeypatch.setenv("EARLYSIGNAL_HOME", str(world.home))
@@ -391,6 +400,11 @@ def test_the_settings_choose_it(world, monkeypatch):
     assert isinstance(source, LiveSource)
     assert "macro" not in source.description.tables, "nobody gives it"
     assert fmp_stand_in.KEY not in repr(Settings()) + repr(vars(source)) + source.description.model_dump_json()
+
+
+def test_a_table_that_there_is_not_cannot_be_chosen(world):
+    with pytest.raises(LiveSettingsError, match=r"unknown table\(s\) prices\. Known: universe, earnings"):
+        world.source(tables=("earnings", "prices"))
 
 
 def test_without_announcements_there_is_nothing_to_predict(world):

@@ -25,7 +25,9 @@ MEMBERSHIP_ASSUMED = "Membership and sectors are those of today, throughout: the
 DESCRIPTION = "tape.json"
 
 
-class _TapeJson(BaseModel):
+class TapeJson(BaseModel):
+    """What stands in a tape's `tape.json`: docs/tape-format.md says what it means."""
+
     model_config = ConfigDict(extra="forbid")
 
     name: str
@@ -204,14 +206,14 @@ class TapeSource:
         return facts
 
 
-def _read_description(folder: Path) -> _TapeJson:
+def _read_description(folder: Path) -> TapeJson:
     file = folder / DESCRIPTION
     if not folder.is_dir():
         raise SourceError(f"there is no folder {folder}. Remedy: name the folder of a tape, docs/tape-format.md.")
     if not file.is_file():
         raise SourceError(f"{folder} is no tape: it has no {DESCRIPTION}. Remedy: see docs/tape-format.md.")
     try:
-        return _TapeJson.model_validate_json(file.read_text())
+        return TapeJson.model_validate_json(file.read_text())
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise SourceError(f"{file}: {problems}. Remedy: see docs/tape-format.md.") from error

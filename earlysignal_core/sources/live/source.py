@@ -91,10 +91,16 @@ class LiveSource:
         self._remembered: dict[str, _Remembered] = {}
         self._gaps: dict[tuple[str, Quarter], list[Gap]] = {}
         self._lock = threading.RLock()
-        if fmp.NAME not in self._fetchers and tape is None:
+        unknown = sorted(set(self._live.tables or ()) - set(TABLES))
+        if unknown:
             raise LiveSettingsError(
-                "nothing gives announcements: there is no EARLYSIGNAL_LIVE__FMP_KEY and no tape. Remedy: set the key, "
-                "or name a tape in EARLYSIGNAL_TAPE for the tables that no provider gives."
+                f"EARLYSIGNAL_LIVE__TABLES names the unknown table(s) {', '.join(unknown)}. Known: {', '.join(TABLES)}."
+            )
+        if "earnings" not in self._given and tape is None:
+            raise LiveSettingsError(
+                "nothing gives announcements: no EARLYSIGNAL_LIVE__FMP_KEY is set, or EARLYSIGNAL_LIVE__TABLES leaves "
+                "`earnings` out, and there is no tape. Remedy: set the key, or name a tape in EARLYSIGNAL_TAPE for the "
+                "tables that no provider gives."
             )
 
     @cached_property
@@ -178,7 +184,7 @@ class LiveSource:
 
     @cached_property
     def _given(self) -> list[str]:
-        """The tables that have a provider."""
+        """The tables that are collected: those that have a provider, as far as the settings want them."""
         tables = [*_OF_FMP] if fmp.NAME in self._fetchers else []
         if edgar.NAME in self._fetchers:
             tables.append("sec_filings")
@@ -188,7 +194,7 @@ class LiveSource:
             tables.append("options")
         if fred.NAME in self._fetchers or bls.NAME in self._fetchers:
             tables.append("macro")
-        return tables
+        return [table for table in tables if self._live.tables is None or table in self._live.tables]
 
     def _collect(self, table: str, quarter: Quarter) -> Collected:
         if table in _OF_FMP:
@@ -320,11 +326,12 @@ class LiveSource:
 
     def _assumptions(self, snapshot: pd.Timestamp | None, theirs: SourceDescription | None) -> tuple[str, ...]:
         lines = list(theirs.assumptions) if theirs is not None else [MEMBERSHIP_ASSUMED]
-        if fmp.NAME in self._fetchers:
+        if CALENDAR in self._given:
             until = f"our first snapshot on {new_york_day(snapshot):%Y-%m-%d}" if snapshot else "our first snapshot"
             ahead = f"are taken as known {ASSUMED_AHEAD.days} days ahead"
             lines.append(f"assume_dates_known: dates of announcements up to a week after {until} {ahead}.")
-            lines += [ESTIMATES_ASSUMED, STATEMENTS_ASSUMED]
+        lines += [ESTIMATES_ASSUMED] if "earnings" in self._given else []
+        lines += [STATEMENTS_ASSUMED] if "income_statements" in self._given else []
         return tuple(dict.fromkeys(lines))
 
     def _daily(self) -> pd.Timestamp:
