@@ -1,5 +1,7 @@
 """FMP on the loopback, by `../../shared/design/providers.md` as far as a test needs it."""
 
+from collections import defaultdict
+
 import pandas as pd
 
 from stand_ins.server import Reply, StandIn, as_json, as_text
@@ -35,6 +37,7 @@ class FmpStandIn(StandIn):
             "analyst-estimates": [],
             "sp500-constituent": [],
         }
+        self._index: dict[str, tuple] = {}
         self.key = KEY
         self.most_rows = 4000
 
@@ -46,7 +49,7 @@ class FmpStandIn(StandIn):
             return LEGACY if asked.path.startswith("/api/") else as_json([], 404)
         rows = self.tables[table]
         if "symbol" in asked.params:
-            rows = [row for row in rows if row["symbol"] == asked.params["symbol"]]
+            rows = self._of(table, asked.params["symbol"])
         if "from" in asked.params:
             rows = [row for row in rows if asked.params["from"] <= row["date"] <= asked.params["to"]]
         if "date" in (rows or [{}])[0]:
@@ -55,6 +58,17 @@ class FmpStandIn(StandIn):
             begin = int(asked.params["page"]) * int(asked.params["limit"])
             rows = rows[begin : begin + int(asked.params["limit"])]
         return as_json(rows[: self.most_rows])
+
+    def _of(self, table, symbol):
+        """The rows of a symbol; looked up anew when rows were added or taken away."""
+        rows = self.tables[table]
+        known, index = self._index.get(table, (None, {}))
+        if known != (id(rows), len(rows)):
+            index = defaultdict(list)
+            for row in rows:
+                index[row["symbol"]].append(row)
+            self._index[table] = ((id(rows), len(rows)), index)
+        return index.get(symbol, [])
 
 
 def announcement(symbol, date, actual, estimated, **more):
@@ -68,7 +82,8 @@ def bar(symbol, date, close, volume=1000):
 
 
 def bars(symbol, first, last, close=100.0):
-    return [bar(symbol, f"{day:%Y-%m-%d}", close) for day in pd.bdate_range(first, last)]
+    days = [f"{day:%Y-%m-%d}" for day in pd.bdate_range(first, last)]
+    return [bar(symbol, day, close) for day in days]
 
 
 def statement(symbol, date, accepted, revenue, income=10, spelling="filingDate"):

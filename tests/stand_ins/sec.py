@@ -45,8 +45,9 @@ class SecStandIn(StandIn):
             files = [{"name": f"CIK{cik:010d}-submissions-001.json", "filingTo": last}] if older else []
             recent = _columns(self.filings[cik])
             return as_json({"cik": f"{cik:010d}", "filings": {"recent": recent, "files": files}})
-        for cik, filings in self.filings.items():
-            for one in (*filings, *self.overflow.get(cik, [])):
+        if path.startswith("/Archives/edgar/data/"):
+            cik = int(path.split("/")[4])
+            for one in (*self.filings.get(cik, []), *self.overflow.get(cik, [])):
                 folder = one["accessionNumber"].replace("-", "")
                 if path == f"/Archives/edgar/data/{cik}/{folder}/{one['accessionNumber']}.txt":
                     return as_text(one["document"])
