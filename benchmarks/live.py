@@ -17,8 +17,9 @@ from stand_ins.server import StandIn, as_json
 from earlysignal_core.lake import Lake
 from earlysignal_core.sources.live.clock import WallClock
 from earlysignal_core.sources.live.fetch import Fetcher
-from earlysignal_core.sources.live.http import Http, Provider, Request
+from earlysignal_core.sources.live.http import Http, Provider
 from earlysignal_core.sources.live.limits import Limit, LocalLimits
+from earlysignal_core.sources.live.messages import Request
 from earlysignal_core.sources.live.raw_store import RawStore
 
 REQUESTS = 500

@@ -9,7 +9,7 @@ from stand_ins.server import HTML, FakeClock, as_json, as_text
 
 from earlysignal_core.lake import Lake
 from earlysignal_core.settings import LiveSettings
-from earlysignal_core.sources.live import fmp
+from earlysignal_core.sources.live import fmp, fmp_rows
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
     LegacyEndpointError,
@@ -23,9 +23,11 @@ from earlysignal_core.sources.live.errors import (
     UnreadableAnswerError,
 )
 from earlysignal_core.sources.live.fetch import FOREVER, Fetcher
-from earlysignal_core.sources.live.http import Http, Request
+from earlysignal_core.sources.live.http import Http
 from earlysignal_core.sources.live.limits import LocalLimits
+from earlysignal_core.sources.live.messages import Request
 from earlysignal_core.sources.live.raw_store import RawStore
+from earlysignal_core.sources.live.records import records
 
 JANUARY = (pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-31"))
 
@@ -114,9 +116,9 @@ def test_announcements(provider, client, clock):
 
 def test_an_announcement_is_known_by_its_session():
     day = pd.Timestamp("2024-01-24")
-    assert fmp.announced_at(day, "bmo") == utc("2024-01-24 13:00")
-    assert fmp.announced_at(day, "amc") == utc("2024-01-24 21:15")
-    assert fmp.announced_at(day, None) == utc("2024-01-25 04:59:59")
+    assert fmp_rows.announced_at(day, "bmo") == utc("2024-01-24 13:00")
+    assert fmp_rows.announced_at(day, "amc") == utc("2024-01-24 21:15")
+    assert fmp_rows.announced_at(day, None) == utc("2024-01-25 04:59:59")
 
 
 def test_a_calendar_that_is_cut_off_is_asked_in_halves(provider, client):
@@ -306,15 +308,17 @@ def test_the_recorded_documents_can_be_read(fetcher, samples):
         fetcher.store.keep(fmp_answer(Request("fmp", path, {"sample": name}), (samples / "fmp" / name).read_bytes()))
         return Fetcher(fetcher.store, None).fetch(Request("fmp", path, {"sample": name}), FOREVER, parse)
 
-    calendar = read("earnings-calendar.json", "/x", lambda a: [fmp._announcement(r) for r in fmp.records(a)])
+    calendar = read("earnings-calendar.json", "/x", lambda a: [fmp_rows.announcement(r) for r in records(a)])
     assert (calendar[0]["symbol"], calendar[0]["eps_actual"]) == ("WOW.AX", 0.898)
-    statements = read("income-statement-aapl.json", "/x", lambda a: fmp._statements(a, "AAPL"))
+    statements = read("income-statement-aapl.json", "/x", lambda a: fmp_rows.statements(a, "AAPL"))
     assert utc("2024-11-01 10:01:36") == statements[0]["available_at"]
-    assert read("historical-price-eod-aapl.json", "/x", lambda a: fmp._bars(a, "AAPL"))[0]["close"] == 236.85
-    assert read("analyst-estimates-aapl.json", "/x", lambda a: fmp._estimates(a, "AAPL"))[0].content["analysts"] == 10
-    assert read("splits-calendar.json", "/x", lambda a: [fmp._split(r) for r in fmp.records(a)])[1]["value"] == 2
+    assert read("historical-price-eod-aapl.json", "/x", lambda a: fmp_rows.bars(a, "AAPL"))[0]["close"] == 236.85
+    assert (
+        read("analyst-estimates-aapl.json", "/x", lambda a: fmp_rows.estimates(a, "AAPL"))[0].content["analysts"] == 10
+    )
+    assert read("splits-calendar.json", "/x", lambda a: [fmp_rows.split(r) for r in records(a)])[1]["value"] == 2
     assert read(
-        "dividends-calendar-2021-01-01-to-2021-01-02.json", "/x", lambda a: [fmp._dividend(r) for r in fmp.records(a)]
+        "dividends-calendar-2021-01-01-to-2021-01-02.json", "/x", lambda a: [fmp_rows.dividend(r) for r in records(a)]
     )
 
 

@@ -24,8 +24,9 @@ from earlysignal_core.sources.live.errors import (
     UnreadableAnswerError,
 )
 from earlysignal_core.sources.live.fetch import FOREVER, Fetcher
-from earlysignal_core.sources.live.http import Http, Provider, Request, key_as_parameter
+from earlysignal_core.sources.live.http import Http, Provider, key_as_parameter
 from earlysignal_core.sources.live.limits import Limit, LocalLimits
+from earlysignal_core.sources.live.messages import Request
 from earlysignal_core.sources.live.raw_store import RawStore
 from earlysignal_core.sources.live.records import records
 
@@ -277,6 +278,21 @@ def test_where_nothing_good_was_ever_given_the_failure_is_raised(toy, clock, fet
     toy.fail(as_json({}, 404))
     with pytest.raises(NotFoundError):
         fetcher.fetch(ASK, FOREVER, parse)
+
+
+def test_an_answer_that_says_the_same_is_kept_once_and_counts_as_given_anew(toy, clock, fetcher, tmp_path):
+    for _ in range(5):
+        clock.advance(days=1)
+        fetcher.fetch(ASK, clock.now(), parse)
+    assert len(list(tmp_path.rglob("*.gz"))) == 1
+    newest = next(fetcher.store.newest_first(ASK))
+    assert clock.now() - newest.fetched_at < pd.Timedelta(hours=1)
+    (first,) = fetcher.history(ASK, parse)
+    assert clock.now() - first.fetched_at > pd.Timedelta(days=4)
+    toy.fail(as_json([{"n": 7}]))
+    clock.advance(days=1)
+    assert fetcher.fetch(ASK, clock.now(), parse) == [7]
+    assert fetcher.fetch(ASK, FOREVER, parse) == [7]
 
 
 def test_every_answer_to_a_question_can_be_read_again(toy, clock, fetcher):

@@ -5,7 +5,6 @@ For history take the FRED twin of a series: a value of the BLS is known from the
 
 import json
 import re
-from typing import Any
 
 import httpx
 import numpy as np
@@ -15,16 +14,15 @@ from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live.errors import BadKeyError, ProviderError, QuotaExhaustedError, RefusedError
 from earlysignal_core.sources.live.errors import ServerFailedError as OverCapacityError
 from earlysignal_core.sources.live.fetch import Fetcher
-from earlysignal_core.sources.live.http import Answer, Provider, Request, changed
+from earlysignal_core.sources.live.http import Provider, changed
 from earlysignal_core.sources.live.limits import Limit
-from earlysignal_core.sources.live.records import records
+from earlysignal_core.sources.live.messages import Answer, Request
+from earlysignal_core.sources.live.records import Row, records
 
 NAME = "bls"
 FRED_TWINS = {"LNS14000000": "UNRATE", "CUSR0000SA0": "CPIAUCSL", "CES0000000001": "PAYEMS"}
 MOST_SERIES, MOST_YEARS = 50, 20
 """In one question; a longer range is cut off with no more than a remark."""
-
-Row = dict[str, Any]
 
 _DONE = "REQUEST_SUCCEEDED"
 _MONTH = re.compile(r"M(0[1-9]|1[0-2])")  # M13 is the year's average

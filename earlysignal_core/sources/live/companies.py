@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from earlysignal_core.sources.live.errors import LiveSettingsError
-from earlysignal_core.sources.live.fmp import Rows
+from earlysignal_core.sources.live.records import Rows
 from earlysignal_core.tables import UNIVERSE
 from earlysignal_core.validation import checked
 

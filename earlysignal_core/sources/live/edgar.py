@@ -27,13 +27,14 @@ from earlysignal_core.sources.live.errors import (
     UnreadableAnswerError,
 )
 from earlysignal_core.sources.live.fetch import FOREVER, Fetcher
-from earlysignal_core.sources.live.http import Answer, Provider, Request
+from earlysignal_core.sources.live.http import Provider
 from earlysignal_core.sources.live.limits import Limit
+from earlysignal_core.sources.live.messages import Answer, Request
+from earlysignal_core.sources.live.records import Row
 
 NAME = "sec"
 FORMS = ("8-K", "10-Q", "10-K")
 
-Row = dict[str, Any]
 Convention = Literal["UTC", "New York"]
 Errors = list[ProviderError]
 
@@ -42,7 +43,7 @@ _INSIDER = ("4", "4/A")
 _TRADES = ("P", "S")
 _ACCEPTED = re.compile(r"<ACCEPTANCE-DATETIME>\s*(\d{14})")
 _XML = re.compile(r"<XML>\s*(.*?)\s*</XML>", re.DOTALL)
-_COLUMNS = ("accessionNumber", "filingDate", "acceptanceDateTime", "form", "items", "size")
+_COLUMNS = ("accessionNumber", "filingDate", "acceptanceDateTime", "form", "size")
 
 
 def provider(settings: LiveSettings) -> Provider | None:
@@ -92,8 +93,6 @@ class Filing:
     filed_on : Timestamp
     accepted : str
         As the JSON writes it.
-    items : tuple of str
-        Of an 8-K: ``2.02`` announces results.
     size : int
         Bytes.
     """
@@ -103,7 +102,6 @@ class Filing:
     form: str
     filed_on: pd.Timestamp
     accepted: str
-    items: tuple[str, ...]
     size: int
 
     @property
@@ -321,9 +319,8 @@ def _listed(answer: Answer, columns: Any, cik: int) -> Iterator[Filing]:
         raise answer.unexpected(f"a list of filings without one of {', '.join(_COLUMNS)}")
     if len({len(columns[name]) for name in _COLUMNS}) != 1:
         raise answer.unexpected("a list of filings whose columns differ in length")
-    for accession, filed, accepted, form, items, size in zip(*(columns[name] for name in _COLUMNS), strict=True):
-        said = tuple(item.strip() for item in str(items).split(",") if item.strip())
-        yield Filing(cik, accession, form, _day(answer, filed), accepted, said, int(size))
+    for accession, filed, accepted, form, size in zip(*(columns[name] for name in _COLUMNS), strict=True):
+        yield Filing(cik, accession, form, _day(answer, filed), accepted, int(size))
 
 
 def _ownership(answer: Answer) -> Element:

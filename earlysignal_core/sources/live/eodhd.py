@@ -18,15 +18,14 @@ from earlysignal_core.sources.live.errors import (
     UnreadableAnswerError,
 )
 from earlysignal_core.sources.live.fetch import Fetcher
-from earlysignal_core.sources.live.http import Answer, Provider, Request, key_as_parameter
+from earlysignal_core.sources.live.http import Provider, key_as_parameter
 from earlysignal_core.sources.live.limits import Limit
-from earlysignal_core.sources.live.records import Record, records
+from earlysignal_core.sources.live.messages import Answer, Request
+from earlysignal_core.sources.live.records import Record, Row, records
 
 NAME = "eodhd"
 MOST_ROWS = 10_000
 """That can be paged through; a longer answer is asked for in parts."""
-
-Row = dict[str, Any]
 
 _PAGE = 1000
 _DAYS = 30.0

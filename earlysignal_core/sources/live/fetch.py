@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 import pandas as pd
 
 from earlysignal_core.sources.live.errors import NotKeptError, ProviderError, ShrunkenAnswerError, UnexpectedShapeError
-from earlysignal_core.sources.live.http import Answer, Http, Request
+from earlysignal_core.sources.live.http import Http
+from earlysignal_core.sources.live.messages import Answer, Request
 from earlysignal_core.sources.live.raw_store import RawStore
 
 FOREVER = pd.Timestamp("1970-01-01", tz="UTC")
@@ -112,9 +113,9 @@ class Fetcher:
             return kept.content
 
     def history(self, request: Request, parse: Callable[[Answer], T]) -> list[Kept[T]]:
-        """Return what every usable answer to a question says, oldest first."""
+        """Return what every usable answer to a question says, oldest first, each as it was first given."""
         found = []
-        for answer in self.store.newest_first(request):
+        for answer in self.store.as_first_given(request):
             with suppress(UnexpectedShapeError):
                 found.append(Kept(answer.fetched_at, parse(answer)))
         return found[::-1]

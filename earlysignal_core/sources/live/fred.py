@@ -1,7 +1,6 @@
 """FRED and its archive ALFRED: economic series by vintage, so that a revision is known from its own day on."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,16 +18,15 @@ from earlysignal_core.sources.live.errors import (
     UnknownSeriesError,
 )
 from earlysignal_core.sources.live.fetch import FOREVER, Fetcher
-from earlysignal_core.sources.live.http import Answer, Provider, Request, key_as_parameter
+from earlysignal_core.sources.live.http import Provider, key_as_parameter
 from earlysignal_core.sources.live.limits import Limit
-from earlysignal_core.sources.live.records import Record, records
+from earlysignal_core.sources.live.messages import Answer, Request
+from earlysignal_core.sources.live.records import Record, Row, records
 from earlysignal_core.trading_calendar import sessions
 
 NAME = "fred"
 MOST_VINTAGES = 2000
 """In one answer; a question for more is refused."""
-
-Row = dict[str, Any]
 
 _ROWS = 100_000
 _VINTAGE_DATES = 10_000

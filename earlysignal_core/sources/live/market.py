@@ -9,9 +9,11 @@ from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live.clock import Clock, end_of_day, new_york, new_york_day
 from earlysignal_core.sources.live.fetch import FOREVER, Fetcher, Kept
-from earlysignal_core.sources.live.fmp import NAME, Fmp, Row, Rows, announced_at
+from earlysignal_core.sources.live.fmp import NAME, Fmp
+from earlysignal_core.sources.live.fmp_rows import announced_at
 from earlysignal_core.sources.live.footing import apart
 from earlysignal_core.sources.live.gather import gather
+from earlysignal_core.sources.live.records import Row, Rows
 from earlysignal_core.sources.source import Gap
 from earlysignal_core.tables import KNOWABLE, TABLES
 from earlysignal_core.trading_calendar import closes

@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.sources.live.errors import ProviderError
-from earlysignal_core.sources.live.http import Answer
+from earlysignal_core.sources.live.messages import Answer
+
+Row = dict[str, Any]
+Rows = list[Row]
+"""Of a table, by column; all that a client returns."""
 
 
 class Record:

@@ -7,9 +7,10 @@ from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources.live.clock import end_of_day, new_york_day
 from earlysignal_core.sources.live.errors import ProviderError
 from earlysignal_core.sources.live.fetch import Kept
-from earlysignal_core.sources.live.fmp import NAME, Row
+from earlysignal_core.sources.live.fmp import NAME
 from earlysignal_core.sources.live.gather import gather
 from earlysignal_core.sources.live.market import REPORTS_WITHIN, Collected, Market, frame, rows_of
+from earlysignal_core.sources.live.records import Row
 from earlysignal_core.sources.live.snapshots import Snapshots, changes
 from earlysignal_core.sources.source import Gap
 from earlysignal_core.tables import KNOWABLE, TABLES

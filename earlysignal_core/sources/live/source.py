@@ -16,12 +16,12 @@ from earlysignal_core.sources.live.clock import Clock, new_york, new_york_day
 from earlysignal_core.sources.live.companies import cusips_from_file, from_constituents, from_file
 from earlysignal_core.sources.live.errors import LiveSettingsError, NotFoundError, ProviderError
 from earlysignal_core.sources.live.fetch import Fetcher, Tally
-from earlysignal_core.sources.live.fmp import Rows
 from earlysignal_core.sources.live.gather import gather
 from earlysignal_core.sources.live.http import Http
 from earlysignal_core.sources.live.limits import Limits
 from earlysignal_core.sources.live.market import Collected, Market, frame
 from earlysignal_core.sources.live.raw_store import RawStore
+from earlysignal_core.sources.live.records import Rows
 from earlysignal_core.sources.live.schedule import ASSUMED_AHEAD, CALENDAR, ESTIMATES, Schedule
 from earlysignal_core.sources.live.snapshots import Snapshots
 from earlysignal_core.sources.source import Gap, Source, SourceDescription

@@ -13,9 +13,10 @@ import pandas as pd
 from defusedxml import ElementTree
 
 from earlysignal_core.sources.live.clock import end_of_day
-from earlysignal_core.sources.live.edgar import Edgar, Filing, Row, header_accepted_at
+from earlysignal_core.sources.live.edgar import Edgar, Filing, header_accepted_at
 from earlysignal_core.sources.live.fetch import FOREVER, Fetcher
-from earlysignal_core.sources.live.http import Answer
+from earlysignal_core.sources.live.messages import Answer
+from earlysignal_core.sources.live.records import Row
 from earlysignal_core.trading_calendar import sessions
 
 FORMS = ("13F-HR", "13F-HR/A")
