@@ -34,7 +34,7 @@ from earlysignal_core.monitoring.daily_records import (
 from earlysignal_core.monitoring.day_record import DayRecord, merged, verdict_rows
 from earlysignal_core.monitoring.outcomes import Collected, collect_outcomes
 from earlysignal_core.monitoring.reference import keep_reference
-from earlysignal_core.monitoring.retrain_policy import calendar_figures
+from earlysignal_core.monitoring.retrain_policy import Cause, calendar_figures
 from earlysignal_core.quarterly import collect, collect_universe, described, make_feature_table, make_labels
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.serving import challengers
@@ -295,7 +295,8 @@ def measure(day: pd.Timestamp, production: Production) -> DayRecord:
     if bundle is not None:
         at, source = Hour.MEASURE.of(day), production.source
         calendar = _calendar(day, production)
-        record = metrics_record(ledger, lake, source, bundle, at, calendar, production.settings)
+        drift = DayRecord.load(lake, DRIFT, day)
+        record = metrics_record(ledger, lake, source, bundle, at, calendar, drift, production.settings)
     record.save(lake)
     return record
 
@@ -370,11 +371,13 @@ def challenge(
     ledger = production.ledger
     at = max(deployments.not_before_the_champion(ledger, Hour.CHALLENGE.of(day)), request.requested_at)
     reason = f"{request.cause} (retrain request {request.id})"
+    ended = served.season_end_of(production.lake, production.source, at) if request.cause == Cause.SEASON else None
+    season = None if ended is None else Quarter.of(ended)
     with ledger.transaction() as joined:
         # Alone with the request, and refused where it is closed: of two runs that come here one goes on.
         retrain_requests.start(joined, request.id, request.attempts, str(request.run_id), at)
         kind, said = challengers.place(
-            joined, production.lake, production.source, production.settings, model, reason, at
+            joined, production.lake, production.source, production.settings, model, reason, at, season=season
         )
         version = model.version if isinstance(model, Bundle) else None
         announcements.of_challenger(joined, version, kind, said, at)

@@ -97,15 +97,24 @@ def new_ledger(ledger_url: str) -> "Iterator[Ledger]":
 
 
 @pytest.fixture(scope="session")
-def history(tmp_path_factory: pytest.TempPathFactory) -> "Lake":
-    """A lake with two years of sixty companies, and the models of its last two quarters; copy it to change it."""
+def production_lake(tmp_path_factory: pytest.TempPathFactory) -> "Lake":
+    """A lake with history and the models of two quarters, to be read only: `production.copied` makes one to break."""
     from production import make_lake
 
-    return make_lake(tmp_path_factory.mktemp("history"))
+    return make_lake(tmp_path_factory.mktemp("production"))
 
 
 def _tape(name: str) -> Path:
     path = _TAPES / name
     if not (path / "tape.json").exists():
         pytest.skip(f"no tape at {path}: set EARLYSIGNAL_TEST_TAPES to the folder that holds `{name}`")
+    return path
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Real documents of the providers."""
+    path = _TAPES.parent / "samples"
+    if not path.is_dir():
+        pytest.skip(f"no samples at {path}")
     return path

@@ -1,4 +1,4 @@
-"""Days of production without Dagster: what sensors and assets do, on a ledger, and what the ledger then holds."""
+"""Production days in tests: one lived whole as a run lives it, and a ledger as rows that can be compared."""
 
 import io
 import re

@@ -7,6 +7,7 @@ from threading import Lock
 
 import pandas as pd
 
+from earlysignal_core.features.table import scheduled_examples
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger.alerts import Alert
 from earlysignal_core.models import bundle as bundles
@@ -30,6 +31,7 @@ from earlysignal_core.tables import CACHES, KNOWABLE, UNIVERSE
 SPEC = SyntheticSettings(symbols=60, quarters=8)
 LAST = Quarter.parse("2015-Q4")
 PREVIOUS, CHAMPION = "v2015.3.0", "v2015.4.0"
+NOT_A_PROBABILITY = {"kind": "platt", "slope": float("nan"), "intercept": 0.0, "evidence": 0.0}
 
 
 def make_lake(folder: Path) -> Lake:
@@ -83,6 +85,21 @@ def damaged(lake: Lake, version: str, as_version: str, **model: object) -> None:
     text = str(model.pop("text", bundle.model_text))
     metadata = {key: value for key, value in bundle.metadata.items() if key != "version"} | {"input_sha256": as_version}
     bundles.save(lake, replace(bundle, model_text=text, model=bundle.model | model, metadata=metadata), as_version)
+
+
+def flip_a_byte(lake: Lake, version: str) -> None:
+    """Damage a model's file, or repair it."""
+    path = Path(lake.url) / bundles.FOLDER / version / bundles.MODEL_TEXT
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def due(lake: Lake, table: pd.DataFrame, at_least: int = 3) -> pd.DataFrame:
+    """The examples of the first moment of the quarter at which several announcements fall due."""
+    sizes = table.groupby("as_of").size()
+    moment = sizes[sizes >= at_least].index[0]
+    return scheduled_examples(lake, described(lake), moment, moment)
 
 
 class MemoryLedger:

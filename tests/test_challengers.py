@@ -34,9 +34,9 @@ AT = moment(DAY) + pd.Timedelta(hours=6)
 
 
 @pytest.fixture(scope="module")
-def lake(history: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+def lake(production_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """With a champion that ranks the wrong way round, and one that is as good as can be."""
-    made = copied(history, tmp_path_factory.mktemp("challengers") / "lake")
+    made = copied(production_lake, tmp_path_factory.mktemp("challengers") / "lake")
     damaged(made, PREVIOUS, BAD, calibration=TURNED)
     damaged(made, PREVIOUS, GOOD)
     return made

@@ -56,8 +56,8 @@ DRIFTED = {"features_above_limit": 5.0, "features_drifted": 4.0}
 
 
 @pytest.fixture
-def production(history: Lake, tmp_path: Path, ledger: Ledger) -> Production:
-    return begun(history, tmp_path, ledger)
+def production(production_lake: Lake, tmp_path: Path, ledger: Ledger) -> Production:
+    return begun(production_lake, tmp_path, ledger)
 
 
 def busiest(lake: Lake) -> pd.Timestamp:
@@ -181,9 +181,9 @@ def test_a_date_that_was_moved_away_is_no_announcement(production: Production) -
     assert set(made.rows["event"]) == set(due["event"])
 
 
-def test_nothing_is_predicted_before_the_first_promotion(history: Lake, tmp_path: Path, ledger: Ledger) -> None:
-    production = Production(copied(history, tmp_path), ledger, Settings())
-    day = busiest(history)
+def test_nothing_is_predicted_before_the_first_promotion(production_lake: Lake, tmp_path: Path, ledger: Ledger) -> None:
+    production = Production(copied(production_lake, tmp_path), ledger, Settings())
+    day = busiest(production_lake)
     made = daily.predict(day, production)
     assert made.champion is None
     assert made.rows.empty
@@ -255,8 +255,8 @@ def aside(ledger_url: str) -> Iterator[Ledger]:
 
 
 @pytest.fixture(scope="module")
-def honest(history: Lake, aside: Ledger, tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
-    return lived_from(history, aside, tmp_path_factory.mktemp("honest"), _LEAK_DAY)
+def honest(production_lake: Lake, aside: Ledger, tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    return lived_from(production_lake, aside, tmp_path_factory.mktemp("honest"), _LEAK_DAY)
 
 
 def test_a_day_that_says_something_is_asked_about(honest: tuple[object, ...]) -> None:
@@ -272,21 +272,21 @@ def test_a_day_that_says_something_is_asked_about(honest: tuple[object, ...]) ->
 
 
 def test_what_comes_later_need_not_be_there(
-    history: Lake, aside: Ledger, tmp_path: Path, honest: tuple[object, ...]
+    production_lake: Lake, aside: Ledger, tmp_path: Path, honest: tuple[object, ...]
 ) -> None:
-    lake = varied(history, tmp_path / "cut", Hour.DECIDE.of(_LEAK_DAY))
+    lake = varied(production_lake, tmp_path / "cut", Hour.DECIDE.of(_LEAK_DAY))
     np.testing.assert_equal(lived_from(lake, aside, tmp_path / "lived", _LEAK_DAY), honest)
 
 
 @pytest.mark.slow
 def test_what_comes_later_moves_no_bit(
-    history: Lake, aside: Ledger, tmp_path_factory: pytest.TempPathFactory, honest: tuple[object, ...]
+    production_lake: Lake, aside: Ledger, tmp_path_factory: pytest.TempPathFactory, honest: tuple[object, ...]
 ) -> None:
     @settings(max_examples=6)
     @given(seed=st.integers(0, 2**31 - 1))
     def moves_nothing(seed: int) -> None:
         folder = tmp_path_factory.mktemp("varied")
-        lake = varied(history, folder / "varied", Hour.DECIDE.of(_LEAK_DAY), seed)
+        lake = varied(production_lake, folder / "varied", Hour.DECIDE.of(_LEAK_DAY), seed)
         np.testing.assert_equal(lived_from(lake, aside, folder / "lived", _LEAK_DAY), honest)
 
     moves_nothing()
@@ -295,15 +295,18 @@ def test_what_comes_later_moves_no_bit(
 @settings(max_examples=2)
 @given(seed=st.integers(0, 2**31 - 1))
 def test_predictions_know_nothing_after_two_oclock(
-    history: Lake, aside: Ledger, tmp_path_factory: pytest.TempPathFactory, seed: int
+    production_lake: Lake, aside: Ledger, tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
-    day, rows, folder = busiest(history), [], tmp_path_factory.mktemp("varied")
-    for lake in (history, varied(history, folder / "varied", Hour.PREDICT.of(day), seed, derived=False)):
+    day, rows, folder = busiest(production_lake), [], tmp_path_factory.mktemp("varied")
+    for lake in (
+        production_lake,
+        varied(production_lake, folder / "varied", Hour.PREDICT.of(day), seed, derived=False),
+    ):
         empty(aside)
         production = begun(lake, tmp_path_factory.mktemp("begun"), aside)
         rows.append(daily.predict(day, production).rows.set_index("event"))
     assert rows[0].index.tolist() == rows[1].index.tolist()
-    names = ["predicted_probability", *active_features(described(history))]
+    names = ["predicted_probability", *active_features(described(production_lake))]
     assert leaks.moved(rows[0][names], rows[1][names]) == {}
 
 
@@ -362,13 +365,13 @@ def test_a_challenge_that_is_killed_leaves_nothing_and_is_made_again(production:
 
 
 def test_a_day_that_is_killed_after_any_step_is_lived_again_as_if_it_had_not_been(
-    history: Lake, tmp_path: Path, aside: Ledger
+    production_lake: Lake, tmp_path: Path, aside: Ledger
 ) -> None:
-    day, found = busiest(history), []
+    day, found = busiest(production_lake), []
     steps = (daily.predict, daily.choose_stocks, daily.detect_drift, daily.collect_results, daily.measure)
     for killed in (False, True):
         empty(aside)
-        production = begun(history, tmp_path / str(killed), aside)
+        production = begun(production_lake, tmp_path / str(killed), aside)
         days.finish_day(aside, day - ONE_DAY, Hour.DECIDE.of(day - ONE_DAY))
         for step in steps if killed else ():
             step(day, production)
@@ -402,12 +405,12 @@ def test_of_two_challenges_at_once_one_wins(production: Production) -> None:
     ],
 )
 def test_after_a_pause_days_are_lived_as_they_would_have_been(
-    history: Lake, tmp_path: Path, aside: Ledger, first: str, last: str
+    production_lake: Lake, tmp_path: Path, aside: Ledger, first: str, last: str
 ) -> None:
     found = []
     for name, move in (("daily", lambda day: day + ONE_DAY), ("paused", lambda day: pd.Timestamp(last) + ONE_DAY)):
         empty(aside)
-        production = begun(history, tmp_path / name, aside)
+        production = begun(production_lake, tmp_path / name, aside)
         lived(production, first, last, move)
         found.append(contents(aside))
         assert days.last_finished(aside) == pd.Timestamp(last)
@@ -419,10 +422,10 @@ def test_after_a_pause_days_are_lived_as_they_would_have_been(
 
 
 def test_the_first_model_is_asked_for_at_once_and_serves_from_the_next_day(
-    history: Lake, tmp_path: Path, ledger: Ledger
+    production_lake: Lake, tmp_path: Path, ledger: Ledger
 ) -> None:
-    production = Production(copied(history, tmp_path), ledger, SMALL)
-    day = busiest(history)
+    production = Production(copied(production_lake, tmp_path), ledger, SMALL)
+    day = busiest(production_lake)
     before = [path for path in files_of(production.lake) if "quarter" in path or path.startswith("dataset")]
     content = {path: production.lake.read_bytes(path) for path in before}
     live_day(day, production)
@@ -452,9 +455,9 @@ def test_the_first_model_is_asked_for_at_once_and_serves_from_the_next_day(
 
 
 def test_where_there_is_too_little_history_the_first_model_is_asked_for_again_after_a_week(
-    history: Lake, tmp_path: Path, ledger: Ledger
+    production_lake: Lake, tmp_path: Path, ledger: Ledger
 ) -> None:
-    production = Production(RememberingLake(copied(history, tmp_path).url), ledger, SMALL)
+    production = Production(RememberingLake(copied(production_lake, tmp_path).url), ledger, SMALL)
     first = pd.Timestamp("2014-05-06")
     days.move_clock(ledger, moment("2015-01-01"))
     for day in pd.date_range(first, first + 8 * ONE_DAY):
@@ -471,9 +474,9 @@ def test_where_there_is_too_little_history_the_first_model_is_asked_for_again_af
 
 
 def test_the_first_model_does_not_serve_while_promotions_are_stopped(
-    history: Lake, tmp_path: Path, ledger: Ledger
+    production_lake: Lake, tmp_path: Path, ledger: Ledger
 ) -> None:
-    production = Production(copied(history, tmp_path), ledger, SMALL)
+    production = Production(copied(production_lake, tmp_path), ledger, SMALL)
     operations.freeze(ledger, moment("2015-10-01"), reason="x", by="x")
     decide_on("2015-10-16", production)
     assert retrain(production) is DecisionKind.REFUSAL
@@ -550,8 +553,8 @@ def test_a_retrain_writes_models_of_a_day_and_nothing_of_a_quarter(production: P
     assert [path for path in changed if not path.startswith(of_the_day)] == []
 
 
-def test_the_next_day_is_one_of_the_source(ledger: Ledger, history: Lake) -> None:
-    source = described(history)
+def test_the_next_day_is_one_of_the_source(ledger: Ledger, production_lake: Lake) -> None:
+    source = described(production_lake)
     begins, ends = source.event_quarters[0].start, source.quarters[-1].end
     assert daily.next_day(ledger, source, begins.tz_localize("UTC")).day is None
     assert daily.next_day(ledger, source, Hour.CHALLENGE.of(begins) - pd.Timedelta("1ns")).day is None
@@ -560,8 +563,8 @@ def test_the_next_day_is_one_of_the_source(ledger: Ledger, history: Lake) -> Non
     assert daily.next_day(ledger, source, Hour.CHALLENGE.of(ends + ONE_DAY)).day is None
 
 
-def test_missed_days_are_due_one_by_one(ledger: Ledger, history: Lake) -> None:
-    source, now = described(history), moment("2015-10-20 06:59")
+def test_missed_days_are_due_one_by_one(ledger: Ledger, production_lake: Lake) -> None:
+    source, now = described(production_lake), moment("2015-10-20 06:59")
     days.finish_day(ledger, pd.Timestamp("2015-10-17"), now)
     assert daily.next_day(ledger, source, now).day == pd.Timestamp("2015-10-18")
     days.finish_day(ledger, pd.Timestamp("2015-10-18"), now)
@@ -619,10 +622,10 @@ def test_answers_and_roll_back_are_one_transaction(production: Production, ledge
 
 
 def test_without_a_predecessor_nothing_is_answered_and_the_day_goes_on(
-    history: Lake, tmp_path: Path, ledger: Ledger
+    production_lake: Lake, tmp_path: Path, ledger: Ledger
 ) -> None:
-    production = begun(history, tmp_path, ledger, CHAMPION)
-    day = busiest(history)
+    production = begun(production_lake, tmp_path, ledger, CHAMPION)
+    day = busiest(production_lake)
     corrupt(production.lake, CHAMPION)
     live_day(day, production)
     rows = daily.predict(day, production).rows

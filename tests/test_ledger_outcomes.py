@@ -91,6 +91,45 @@ def test_no_event_is_not_class_0_and_waits_for_the_announcement(predicted: Ledge
     assert outcomes.waiting(predicted, Horizon.LABEL, NOW).empty
 
 
+def test_what_could_be_known_before_the_newest_revision_is_no_news(predicted: Ledger) -> None:
+    history = [no_event(), label(outcome_date=later(12)), label(beat=0, surprise=19.0, outcome_date=later(40))]
+    assert [outcomes.record(predicted, [told]) for told in history * 2] == [1, 1, 1, 0, 0, 0]
+
+
+def test_an_event_that_was_taken_for_none_is_news_whatever_its_moment(predicted: Ledger) -> None:
+    outcomes.record(predicted, [no_event()])
+    assert outcomes.record(predicted, [label(outcome_date=later(7))]) == 1
+
+
+def test_outcomes_are_read_as_they_were_announced(predicted: Ledger) -> None:
+    no_class = label(beat=None, surprise=None, outcome_date=later(10))
+    corrected = label(beat=0, surprise=19.0, outcome_date=later(40))
+    for told in (no_event(), no_class, label(outcome_date=later(12)), corrected):
+        outcomes.record(predicted, [told])
+    gone = Outcome(1, Horizon.DAYS_7, OutcomeStatus.DELISTED, later(20), actual_return_7d=-1.0)
+    outcomes.record(predicted, [gone])
+
+    def first(at: float) -> tuple[object, object, object]:
+        (row,) = outcomes.read(predicted, later(-1), NOW, known_at=later(at), as_announced=True).to_dict("records")
+        return row["status"], row["actual_class"], row["delisted"]
+
+    assert first(8)[0] == "no_event"
+    assert first(10)[0] == "observed"
+    assert first(50) == ("restated", 1, True)
+    assert known(predicted, later(50))["actual_class"] == 0
+
+
+def test_what_stands_is_told_of_every_prediction_of_a_window(predicted: Ledger) -> None:
+    predictions.record(predicted, [prediction(1), prediction(2, prediction_date=later(1))])
+    outcomes.record(predicted, [label(), no_event(2)])
+    outcomes.record(predicted, [Outcome(1, Horizon.DAYS_7, OBSERVED, later(7), actual_return_7d=0.1)])
+    found = outcomes.standing(predicted, later(-1), NOW)
+    assert found["id"].tolist() == [1, 2]
+    assert found[["has_label", "has_7d", "has_30d"]].to_numpy().tolist() == [[True, True, False], [True, False, False]]
+    assert found["observed_at"].tolist() == [later(8), pd.NaT]
+    assert outcomes.standing(predicted, NOW, later(1))["has_label"].tolist() == [False]
+
+
 def test_waiting_is_by_horizon_and_moment(predicted: Ledger) -> None:
     predictions.record(predicted, [prediction(1, prediction_date=later(1))])
     outcomes.record(predicted, [label()])

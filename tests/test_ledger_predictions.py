@@ -72,10 +72,11 @@ def test_the_database_itself_refuses_a_second_one(ledger: Ledger) -> None:
 def test_the_same_predictions_at_once_are_recorded_once(ledger: Ledger) -> None:
     frame, features = frames(200)
     backwards = (frame[::-1], features[::-1])
-    added = at_once(*[lambda pair=pair: predictions.record_frame(ledger, *pair) for pair in [(frame, features)] * 3])
-    assert sum(added) == 200
-    assert predictions.record_frame(ledger, *backwards) == 0
-    assert count(ledger, "ml_predictions") == 200
+    for round_ in range(1, 6):
+        pairs = [(pair[0].assign(as_of=later(round_)), pair[1]) for pair in [(frame, features), backwards] * 2]
+        added = at_once(*[lambda pair=pair: predictions.record_frame(ledger, *pair) for pair in pairs])
+        assert sum(added) == 200
+    assert count(ledger, "ml_predictions") == 1000
 
 
 @pytest.mark.parametrize("table", ["ml_predictions", "prediction_requests"])

@@ -29,8 +29,8 @@ NOW = moment("2015-10-20")
 
 
 @pytest.fixture(scope="module")
-def tape(history: Lake) -> Path:
-    return Path(history.url).parent / "tape"
+def tape(production_lake: Lake) -> Path:
+    return Path(production_lake.url).parent / "tape"
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 @pytest.fixture
-def production(history: Lake, tmp_path: Path, ledger: Ledger, named: None) -> Production:
-    return begun(history, tmp_path, ledger)
+def production(production_lake: Lake, tmp_path: Path, ledger: Ledger, named: None) -> Production:
+    return begun(production_lake, tmp_path, ledger)
 
 
 def source(tape: Path) -> TapeSource:

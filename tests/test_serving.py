@@ -12,7 +12,18 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from production import CHAMPION, LAST, PREVIOUS, MemoryLedger, copied, cut_lake, damaged, make_lake
+from production import (
+    CHAMPION,
+    LAST,
+    NOT_A_PROBABILITY,
+    PREVIOUS,
+    MemoryLedger,
+    copied,
+    cut_lake,
+    damaged,
+    due,
+    flip_a_byte,
+)
 
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.table import active_features, scheduled_examples
@@ -31,8 +42,8 @@ NOW = pd.Timestamp("2016-01-05 03:00", tz="UTC")
 
 
 @pytest.fixture(scope="session")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    return make_lake(tmp_path_factory.mktemp("production"))
+def lake(production_lake: Lake) -> Lake:
+    return production_lake
 
 
 @pytest.fixture(scope="session")
@@ -63,13 +74,6 @@ def service(
         timer=timer or (lambda: next(clock) * 0.01),
         settings=limits,
     )
-
-
-def due(lake: Lake, table: pd.DataFrame, at_least: int = 3) -> pd.DataFrame:
-    """The examples of the first moment of the quarter at which several announcements fall due."""
-    sizes = table.groupby("as_of").size()
-    moment = sizes[sizes >= at_least].index[0]
-    return scheduled_examples(lake, described(lake), moment, moment)
 
 
 @settings(max_examples=6)
@@ -208,13 +212,6 @@ def test_stale_caches_block_predictions(own_lake: Lake, table: pd.DataFrame) -> 
     assert all("stale" not in str(answer.error) for answer in patient.predict_batch(examples))
 
 
-def flip_a_byte(lake: Lake, version: str) -> None:
-    path = Path(lake.url) / bundles.FOLDER / version / bundles.MODEL_TEXT
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 def test_a_corrupt_champion_gives_way_to_the_version_before(own_lake: Lake, table: pd.DataFrame) -> None:
     examples, ledger = due(own_lake, table), MemoryLedger()
     flip_a_byte(own_lake, CHAMPION)
@@ -245,9 +242,6 @@ def test_a_model_that_is_loaded_serves_on_when_its_file_breaks(own_lake: Lake, t
     before = serving.predict_batch(examples)
     flip_a_byte(own_lake, CHAMPION)
     assert [a.probability for a in serving.predict_batch(examples)] == [a.probability for a in before]
-
-
-NOT_A_PROBABILITY = {"kind": "platt", "slope": float("nan"), "intercept": 0.0, "evidence": 0.0}
 
 
 def raw_margins(lake: Lake) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from sqlalchemy.sql.selectable import FromClause
 
 from earlysignal_core.ledger import rows, schema
 from earlysignal_core.ledger.connection import Ledger
-from earlysignal_core.ledger.moments import plain_day, utc
+from earlysignal_core.ledger.moments import utc
 from earlysignal_core.ledger.rows import Incoming
 from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
 
@@ -106,30 +106,40 @@ def waiting(ledger: Ledger, horizon: Horizon, until: datetime) -> pd.DataFrame:
     DataFrame
         The columns of `predictions.read` without features.
     """
-    return _without(ledger, until, _table.c.horizon == horizon, _table.c.status != OutcomeStatus.NO_EVENT)
+    known = select(_table.c.id).where(
+        _table.c.prediction_id == _predictions.c.id,
+        _table.c.horizon == horizon,
+        _table.c.status != OutcomeStatus.NO_EVENT,
+    )
+    due = (_predictions.c.prediction_date <= utc(until)) & ~known.exists()
+    with ledger.begin() as connection:
+        return rows.read(connection, select(*_OF_PREDICTION).where(due).order_by(_predictions.c.id))
 
 
-def unsettled(ledger: Ledger, horizon: Horizon, until: datetime, *, expected_since: date | None = None) -> pd.DataFrame:
-    """Return the predictions made until a moment of which nothing is known, not even that there was no event.
-
-    Parameters
-    ----------
-    ledger : Ledger
-    horizon : Horizon
-    until : datetime
-    expected_since : date, optional
-        Return also, whatever is known of them, those of announcements that were expected since that day: it may
-        change.
+def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
+    """Return the predictions of ``since < prediction_date <= until`` and of which horizons something is known.
 
     Returns
     -------
     DataFrame
-        The columns of `predictions.read` without features, oldest first.
+        The columns of `predictions.read` without features, oldest first; ``has_label``, ``has_7d`` and ``has_30d``,
+        whether there is an outcome of the horizon, be it that there was no event; ``observed_at``, the moment of the
+        label's newest revision, missing without an event.
     """
-    conditions = [_table.c.horizon == horizon]
-    if expected_since is not None:
-        conditions.append(_predictions.c.announced_on < plain_day(expected_since))
-    return _without(ledger, until, *conditions)
+    window = (_predictions.c.prediction_date > utc(since)) & (_predictions.c.prediction_date <= utc(until))
+    with_event = (_table.c.horizon == Horizon.LABEL) & (_table.c.status != OutcomeStatus.NO_EVENT)
+    observed = func.max(_table.c.outcome_date).filter(with_event).label("observed_at")
+    has = [func.bool_or(_table.c.horizon == horizon, type_=Boolean()).label(f"has_{horizon}") for horizon in Horizon]
+    statement = (
+        select(*_OF_PREDICTION, *has, observed)
+        .outerjoin(_table, _table.c.prediction_id == _predictions.c.id)
+        .where(window)
+        .group_by(_predictions.c.id)
+        .order_by(_predictions.c.id)
+    )
+    with ledger.begin() as connection:
+        frame = rows.read(connection, statement)
+    return frame.assign(**{flag.name: frame[flag.name].fillna(False).astype("bool") for flag in has})
 
 
 def read(
@@ -188,14 +198,6 @@ def revisions(ledger: Ledger, prediction_id: int) -> pd.DataFrame:
     statement = select(*columns).where(_table.c.prediction_id == prediction_id)
     with ledger.begin() as connection:
         return rows.read(connection, statement.order_by(_table.c.horizon, _table.c.revision))
-
-
-def _without(ledger: Ledger, until: datetime, *conditions: ColumnElement[bool]) -> pd.DataFrame:
-    """Return the predictions made until a moment that have no outcome under some conditions, oldest first."""
-    known = select(_table.c.id).where(_table.c.prediction_id == _predictions.c.id, *conditions)
-    due = (_predictions.c.prediction_date <= utc(until)) & ~known.exists()
-    with ledger.begin() as connection:
-        return rows.read(connection, select(*_OF_PREDICTION).where(due).order_by(_predictions.c.id))
 
 
 def _add_what_is_news(incoming: FromClause) -> ReturningInsert[Any]:

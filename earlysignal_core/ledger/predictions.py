@@ -24,9 +24,11 @@ _FEATURES = "features"
 _COLUMNS = [column for column in _table.c if column.name not in {"created_at", _FEATURES}]
 _WRITTEN = [*(column.name for column in _COLUMNS if column.name != "id"), _FEATURES]
 _INCOMING = Incoming(_table, _WRITTEN)
-_RECORD = (
-    insert(_table).from_select(_WRITTEN, select(*_INCOMING.columns)).on_conflict_do_nothing(constraint="one_prediction")
+# Everybody inserts in one order: of two who record the same ones at once, each would else wait for the other.
+_ORDERED = select(*_INCOMING.columns).order_by(
+    *(_INCOMING.rows.c[name] for name in ("event", "model_version", "as_of"))
 )
+_RECORD = insert(_table).from_select(_WRITTEN, _ORDERED).on_conflict_do_nothing(constraint="one_prediction")
 
 
 @dataclass(frozen=True)

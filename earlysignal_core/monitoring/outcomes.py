@@ -6,7 +6,7 @@ it is the same whenever, however often and however late it is collected, and a d
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,9 @@ EARNINGS = ["symbol", "announced_on", "session", "fiscal_period", "eps_estimate"
 _FIGURE_OF = {Horizon.DAYS_7: "actual_return_7d", Horizon.DAYS_30: "actual_return_30d"}
 _FIGURES = ["actual_class", "earnings_surprise_pct", *_FIGURE_OF.values()]
 _FINEST = "us"  # as the ledger keeps moments: of two steps at one of them only the first counts
-_LONG_AGO = pd.Timestamp("1990-01-01")
+_LONG_AGO = pd.Timestamp("1990-01-01", tz="UTC")
+# A prediction is made about a week before the day that is expected; with `LOOK_BACK` and room to spare.
+_OPEN_FOR = pd.Timedelta(days=240)
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,13 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
 
     Notes
     -----
-    Called again it adds nothing. Of what the days that the ledger has finished could settle, only the last 180 days
-    are looked at again, so a day on which nothing can have come costs some milliseconds and reads no table.
+    Called again it adds nothing. Predictions are looked at until 240 days after they were made, counted at the last
+    day that the ledger has finished: what has been missed since is never too old.
     """
-    told = pd.concat([_labels(ledger, lake, source, now), _returns(ledger, lake, source, now)], ignore_index=True)
+    finished = days.last_finished(ledger)
+    since = _LONG_AGO if finished is None else finished.tz_localize("UTC") - _OPEN_FOR
+    asked = recorded.standing(ledger, since, now)
+    told = pd.concat([_labels(asked, lake, source, now), _returns(asked, lake, source, now)], ignore_index=True)
     steps = told.sort_values("outcome_date", kind="stable")
     revision = steps.groupby(["prediction_id", "horizon"]).cumcount()
     with ledger.transaction() as joined:
@@ -107,7 +112,7 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
             recorded.record_frame(joined, steps[revision == number])
             for number in range(int(revision.max()) + 1 if len(steps) else 1)
         ]
-    pending = {horizon: recorded.unsettled(ledger, horizon, now) for horizon in _horizons(source)}
+    pending = {horizon: _pending(asked, steps, horizon) for horizon in _horizons(source)}
     oldest = [frame["prediction_date"].min() for frame in pending.values() if len(frame)]
     return Collected(
         recorded=pd.concat(added, ignore_index=True),
@@ -158,10 +163,7 @@ def results(earnings: pd.DataFrame) -> pd.DataFrame:
     return kept.reset_index(drop=True)
 
 
-def _labels(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
-    finished = days.last_finished(ledger)
-    expected_since = _LONG_AGO if finished is None else finished - NO_EVENT_AFTER - LOOK_BACK
-    asked = recorded.unsettled(ledger, Horizon.LABEL, now, expected_since=expected_since)
+def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
     if asked.empty:
         return _steps(asked, Horizon.LABEL)
     asked = asked.assign(no_event_from=_knowable_by(asked, Horizon.LABEL))
@@ -171,7 +173,8 @@ def _labels(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Times
     told = asked.merge(found[["event", "surprise", "label", KNOWABLE]], on="event")
     told = told[told[KNOWABLE] <= told["no_event_from"] + LOOK_BACK]
     first = told.groupby("id")[KNOWABLE].min().reindex(asked["id"]).set_axis(asked.index)
-    none = asked[(asked["no_event_from"] <= now) & ~(first <= asked["no_event_from"])]
+    none = asked[~asked["has_label"] & (asked["no_event_from"] <= now) & ~(first <= asked["no_event_from"])]
+    told = told[~(told[KNOWABLE] <= told["observed_at"])]
     figures = {"actual_class": told["label"], "earnings_surprise_pct": told["surprise"]}
     return pd.concat(
         [
@@ -181,16 +184,15 @@ def _labels(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Times
     )
 
 
-def _returns(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
+def _returns(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
     windows = [
-        _windows(recorded.waiting(ledger, horizon, now), horizon)
-        for horizon in _horizons(source)
-        if horizon in RETURN_DAYS
+        _windows(asked[~asked[f"has_{horizon}"]], horizon) for horizon in _horizons(source) if horizon in RETURN_DAYS
     ]
     ended = [frame[closes()[frame["last"]] <= now] for frame in windows]
     if not sum(len(frame) for frame in ended):
         return _steps(pd.DataFrame({"id": []}), Horizon.DAYS_7)
     asked = pd.concat(ended, ignore_index=True)
+    # False level shifts are told by the sessions before.
     start = sessions()[max(int(asked["first"].min()) - SESSIONS_BEFORE - 1, 0)]
     prices = Prices.load(lake, source, quarters_since(lake, source, "ohlcv", start, now))
     return _Returns(asked, prices.known(now)).steps()
@@ -212,7 +214,7 @@ class _Returns:
     """
 
     def __init__(self, asked: pd.DataFrame, prices: Prices) -> None:
-        self._asked, self._prices = asked, prices
+        self._asked, self._prices = asked, replace(prices, bars=prices.bars.sort_values("session", kind="stable"))
         self._first, self._last = asked["first"].to_numpy(), asked["last"].to_numpy()
         self._over_from = self._traded_since(self._last + SURE_SESSIONS)
         self._value = np.full(len(asked), np.nan)
@@ -251,7 +253,11 @@ class _Returns:
             self._known_from.iloc[at] = moment
 
     def _known(self, moment: pd.Timestamp, at: IntArray) -> Prices:
-        return self._prices.known(moment, self._asked["symbol"].iloc[at].unique())
+        """Return what was known at a moment of the prices of some rows, as far as it matters to them."""
+        near = (self._first[at].min() - SESSIONS_BEFORE - 1, self._last[at].max() + SURE_SESSIONS)
+        begin, end = self._prices.bars["session"].searchsorted(sessions()[list(near)])
+        prices = replace(self._prices, bars=self._prices.bars.iloc[begin:end])
+        return prices.known(moment, self._asked["symbol"].iloc[at].unique())
 
     def _changes(self, at: IntArray, last: IntArray, known: Prices) -> FloatArray:
         return close_to_close(self._asked["symbol"].iloc[at], self._first[at], last, known.on_one_basis())
@@ -294,6 +300,12 @@ def _by_moment(moments: pd.Series) -> Iterator[tuple[pd.Timestamp, IntArray]]:
 def _horizons(source: SourceDescription) -> list[Horizon]:
     """Return the horizons of which a source can tell."""
     return [horizon for horizon in Horizon if horizon is Horizon.LABEL or "ohlcv" in source.tables]
+
+
+def _pending(asked: pd.DataFrame, steps: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
+    """Return the predictions of which nothing is known at a horizon, after some steps."""
+    told = steps.loc[steps["horizon"] == horizon, "prediction_id"]
+    return asked[~asked[f"has_{horizon}"] & ~asked["id"].isin(told)]
 
 
 def _knowable_by(asked: pd.DataFrame, horizon: Horizon) -> pd.Series:

@@ -71,12 +71,14 @@ class LedgerRecorder:
 def by_features(answers: Iterable[Answer]) -> Iterator[tuple[list[Answer], pd.DataFrame]]:
     """Yield the answers for which the same features are known, with a float64 column for each feature.
 
-    Answers without any come by themselves: "not known" is another thing than "missing", which is NaN.
+    Answers without any come by themselves: "not known" is another thing than "missing", which is NaN. The order does
+    not depend on that of the answers, so that those who record the same ones at once do not wait for each other.
     """
     alike: dict[tuple[str, ...], list[Answer]] = {}
     for answer in answers:
         alike.setdefault(tuple(answer.features), []).append(answer)
-    for names, group in alike.items():
+    for names in sorted(alike):
+        group = alike[names]
         values = np.array([list(answer.features.values()) for answer in group], dtype="float64")
         yield group, pd.DataFrame(values.reshape(len(group), len(names)), columns=list(names))
 
