@@ -83,7 +83,7 @@ def decide_on(
 
 def broken(day: pd.Timestamp) -> DayRecord:
     """A day's drift, with the limit of the predictions broken."""
-    figures = {"psi": 0.5, "psi_above_chance": 0.3}
+    figures = {"psi": 0.5, "psi_above_chance": 0.3, "psi_above_usual": 0.3}
     return DayRecord(DRIFT, day, figures, verdict_rows(judge((PREDICTIONS_RULE,), figures)))
 
 

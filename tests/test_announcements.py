@@ -21,6 +21,7 @@ from earlysignal_core.rules import Rule
 FIGURES = {
     "psi": 0.4,
     "psi_above_chance": 0.1,
+    "psi_above_usual": 0.1,
     "features_above_limit": 5.0,
     "features_drifted": 5.0,
     "brier": 0.4,
@@ -87,7 +88,11 @@ def test_what_is_held_back_is_not_told(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("figures", "severity", "title"),
     [
-        ({"psi": 0.4, "psi_above_chance": 0.1}, "critical", "Emergency retrain: prediction drift"),
+        (
+            {"psi": 0.4, "psi_above_chance": 0.1, "psi_above_usual": 0.1},
+            "critical",
+            "Emergency retrain: prediction drift",
+        ),
         ({"champions": 0.0}, "info", "Emergency retrain: first model"),
         ({"first_session_of_month": 1.0}, "info", "Retrain: monthly"),
     ],
@@ -104,7 +109,13 @@ def test_a_retrain_is_told_with_its_reason(
 
 
 def test_a_retrain_that_is_not_asked_for_is_not_told(ledger: Ledger) -> None:
-    asked = {"psi": 0.4, "psi_above_chance": 0.1, "running_retrains": 0.0, "days_since_retrain": 99.0}
+    asked = {
+        "psi": 0.4,
+        "psi_above_chance": 0.1,
+        "psi_above_usual": 0.1,
+        "running_retrains": 0.0,
+        "days_since_retrain": 99.0,
+    }
     found = retrain_policy.decide(DAY, asked)
     request_retrain(
         ledger,

@@ -224,6 +224,18 @@ def test_the_walk_never_trains_on_what_it_scores(lake: Lake, tmp_path: Path, led
         assert learned["as_of"].min() > moment(str(day)) - pd.DateOffset(months=24)
 
 
+def test_a_retrain_learns_from_its_window(lake: Lake, tmp_path: Path, ledger: Ledger) -> None:
+    production = begun(lake, tmp_path, ledger, BAD)
+    decide_on("2015-10-29", production)
+    operations.ask_for_retrain(ledger, lake, moment("2015-10-29 06:00"), reason="x", by="x", window_months=18)
+    request = started(production)
+    model = daily.retrain(pd.Timestamp("2015-10-29"), production, request)
+    assert isinstance(model, Bundle)
+    whole = gather_dataset(lake, production.source, Day.parse("2015-10-29"), SMALL).frame
+    since = moment("2015-10-29") - pd.DateOffset(months=18)
+    assert model.metadata["rows"] == (whole["as_of"] >= since).sum() < len(whole)
+
+
 def test_a_champion_of_a_later_quarter_leaves_nothing_to_walk(lake: Lake, tmp_path: Path, ledger: Ledger) -> None:
     production = begun(lake, tmp_path, ledger, CHAMPION)
     decide_on("2015-09-01", production)

@@ -51,7 +51,7 @@ from earlysignal_core.serving.predicting import answer_and_record
 from earlysignal_core.settings import Settings
 from earlysignal_core.tables import KNOWABLE, TABLES, UNIVERSE, own_date
 
-PSI = {"psi": 0.5, "psi_above_chance": 0.3}
+PSI = {"psi": 0.5, "psi_above_chance": 0.3, "psi_above_usual": 0.3}
 DRIFTED = {"features_above_limit": 5.0, "features_drifted": 4.0}
 
 

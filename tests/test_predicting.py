@@ -30,8 +30,8 @@ FIRST, LAST = moment("2015-10-13 02:00"), moment("2015-10-16 02:00")
 
 
 @pytest.fixture
-def production(history: Lake, tmp_path: Path, ledger: Ledger) -> Production:
-    return begun(history, tmp_path, ledger)
+def production(production_lake: Lake, tmp_path: Path, ledger: Ledger) -> Production:
+    return begun(production_lake, tmp_path, ledger)
 
 
 def answer(production: Production, examples: pd.DataFrame, at: pd.Timestamp = LAST) -> deployments.Deployment | None:
@@ -89,15 +89,15 @@ def test_of_several_answers_the_last_with_a_probability_counts(ledger: Ledger) -
     assert rows["model_version"].tolist() == ["v1.0.1", NO_MODEL, "v2018.3.0"]
 
 
-def test_announced_is_what_has_an_actual_by_then(history: Lake, production: Production) -> None:
-    due = due_between(history, FIRST, LAST)
+def test_announced_is_what_has_an_actual_by_then(production_lake: Lake, production: Production) -> None:
+    due = due_between(production_lake, FIRST, LAST)
     quarters = [Quarter.of(due["announced_on"].min())]
-    known = history.read("earnings", quarters)
+    known = production_lake.read("earnings", quarters)
     known = known[known["symbol"].isin(due["symbol"])].groupby("symbol")["available_at"].min()
     for at in (LAST, known.min() - pd.Timedelta(1, "us"), known.min(), known.max()):
-        missed = announced_already(history, production.source, due, at)
+        missed = announced_already(production_lake, production.source, due, at)
         assert set(missed["symbol"]) == set(known[known <= at].index)
-    assert announced_already(history, production.source, due.iloc[:0], LAST).empty
+    assert announced_already(production_lake, production.source, due.iloc[:0], LAST).empty
 
 
 def test_the_top_tenth_of_the_year_is_selected_with_reasons(production: Production) -> None:

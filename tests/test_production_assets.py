@@ -10,6 +10,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 from dagster._core.test_utils import create_run_for_test
+from dagster._core.utils import make_new_run_id
 from ledgers import count, execute
 from living import ONE_DAY, begun, contents, decide_on, moment
 from production import CHAMPION, copied
@@ -24,7 +25,7 @@ from earlysignal_core.settings import Settings
 from earlysignal_core.sources.tape import TapeSource
 
 DAY = "2015-10-16"
-PSI = {"psi": 0.5, "psi_above_chance": 0.3}
+PSI = {"psi": 0.5, "psi_above_chance": 0.3, "psi_above_usual": 0.3}
 NOW = moment("2015-10-20")
 
 
@@ -195,7 +196,7 @@ def tried(instance: dg.DagsterInstance, status: dg.DagsterRunStatus, attempt: in
 
     tags = tags_of_day(pd.Timestamp(DAY), attempt)
     create_run_for_test(instance, job_name="day", status=status, tags=tags)
-    ended = (pd.Timestamp.now("UTC") - pd.Timedelta(minutes=ago)).timestamp()
+    ended = (pd.Timestamp.now("UTC") - pd.Timedelta(seconds=ago)).timestamp()
     shift(instance, f"{ended} WHERE id = (SELECT max(id) FROM runs)")  # noqa: S608 - a test's own words
 
 
@@ -230,10 +231,10 @@ def test_a_failed_day_is_tried_again_after_a_pause_that_doubles(
     assets: ModuleType, instance: dg.DagsterInstance, ledger: Ledger, tape: Path, due: None
 ) -> None:
     sensor = assets.sensors.day_sensor
-    for attempt, minutes in ((1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 32), (7, 60), (8, 60)):
-        tried(instance, dg.DagsterRunStatus.FAILURE, attempt, ago=minutes - 0.5)
+    for attempt, seconds in enumerate((15, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600), start=1):
+        tried(instance, dg.DagsterRunStatus.FAILURE, attempt, ago=seconds - 10)
         waits = sense(sensor, instance, ledger, tape).skip_message
-        assert waits == f"{DAY} has failed {attempt} time(s) and is tried again {minutes} min later"
+        assert waits == f"{DAY} has failed {attempt} time(s) and is tried again {seconds} s later"
         shift(instance, "end_time - 60")
         (asked,) = sense(sensor, instance, ledger, tape).run_requests
         assert asked.run_key == f"day-{DAY}-{attempt + 1}"
@@ -273,7 +274,14 @@ def test_a_retrain_that_can_wait_waits_for_saturday(
     assert sense(sensor, instance, ledger, tape).skip_message.endswith("is under way")
 
 
-def fail(assets: Any, instance: dg.DagsterInstance, ledger: Ledger, job: str, tags: dict[str, str]) -> str:
+def fail(
+    assets: Any,
+    instance: dg.DagsterInstance,
+    ledger: Ledger,
+    job: str,
+    tags: dict[str, str],
+    run: str | None = None,
+) -> None:
     """Let a run fail, and the sensor see it."""
 
     @dg.op
@@ -284,13 +292,12 @@ def fail(assets: Any, instance: dg.DagsterInstance, ledger: Ledger, job: str, ta
     def made() -> None:
         breaks()
 
-    done = made.execute_in_process(instance=instance, tags=tags, raise_on_error=False)
+    done = made.execute_in_process(instance=instance, tags=tags, raise_on_error=False, run_id=run)
     failed = next(event for event in done.all_events if event.event_type_value == "PIPELINE_FAILURE")
     context = dg.build_run_status_sensor_context(
         "failure_sensor", failed, instance, done.dagster_run, resources={"ledger": ledger}
     )
     assets.sensors.failure_sensor(context.for_run_failure())
-    return done.run_id
 
 
 def test_a_retrain_that_fails_is_due_three_times_each_with_an_alert_and_a_key(
@@ -302,14 +309,14 @@ def test_a_retrain_that_fails_is_due_three_times_each_with_an_alert_and_a_key(
     for attempt in (1, 2, 3):
         (asked,) = sense(assets.sensors.retrain_sensor, instance, ledger, tape).run_requests
         keys.append(asked.run_key)
+        run, request = make_new_run_id(), retrain_requests.in_flight(ledger)
+        assert request is not None
         if attempt > 1:  # the first does not even begin
-            request = retrain_requests.in_flight(ledger)
-            assert request is not None
-            retrain_requests.start(ledger, request.id, attempt, f"run {attempt}", NOW)
-        fail(assets, instance, ledger, "retrain", {**asked.tags, "dagster/partition": DAY})
+            retrain_requests.start(ledger, request.id, attempt, run, NOW)
+        fail(assets, instance, ledger, "retrain", {**asked.tags, "dagster/partition": DAY}, run)
     assert len(set(keys)) == 3
-    request = retrain_requests.history(ledger).iloc[-1]
-    assert (request["state"], request["attempts"]) == ("failed", 3)
+    told = retrain_requests.history(ledger).iloc[-1]
+    assert (told["state"], told["attempts"]) == ("failed", 3)
     assert sense(assets.sensors.retrain_sensor, instance, ledger, tape).skip_message == "no retrain is asked for"
     raised = alerts.read(ledger).set_index("key")
     failures = raised[raised.index.str.startswith("run_failed")]
