@@ -11,9 +11,10 @@ from earlysignal_core.settings import Settings
 WORKSPACE = Workspace(Settings())
 _SPAN, _EVENTS = WORKSPACE.source.description.quarters, WORKSPACE.source.description.event_quarters
 
-# The end is fixed by the source: without it the last quarter would be the wall clock's.
+# The end is fixed by the source: without it the last quarter would be the wall clock's. The offset lets the quarter be
+# one while it still runs, as the last of a live source does.
 QUARTERS = dg.TimeWindowPartitionsDefinition(
-    cron_schedule="0 0 1 */3 *", fmt="%Y-%m", start=_SPAN[0].key, end=(_SPAN[-1] + 1).key
+    cron_schedule="0 0 1 */3 *", fmt="%Y-%m", start=_SPAN[0].key, end=(_SPAN[-1] + 1).key, end_offset=1
 )
 ONE_QUARTER_PER_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 ALL_QUARTERS_IN_ONE_RUN = dg.BackfillPolicy.single_run()
@@ -31,9 +32,9 @@ def quarter_of(context: dg.AssetExecutionContext) -> Quarter:
     return Quarter.parse(context.partition_key)
 
 
-# Production: a day of the source for each of its dates. `end_offset` is not needed: the source's end is known.
+# Production: a day of the source for each of its dates, today among them.
 DAYS = dg.DailyPartitionsDefinition(
-    start_date=_EVENTS[0].start.to_pydatetime(), end_date=(_SPAN[-1] + 1).start.to_pydatetime()
+    start_date=_EVENTS[0].start.to_pydatetime(), end_date=(_SPAN[-1] + 1).start.to_pydatetime(), end_offset=1
 )
 
 

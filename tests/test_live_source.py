@@ -403,6 +403,16 @@ def test_the_settings_choose_it(world, monkeypatch):
     assert fmp_stand_in.KEY not in repr(Settings()) + repr(vars(source)) + source.description.model_dump_json()
 
 
+def test_another_choice_has_another_workspace_and_another_key_has_not(world):
+    from earlysignal_assets.workspace import Workspace
+
+    one = Workspace(world.settings()).name
+    assert one.startswith("live-")
+    assert Workspace(world.settings(fmp_key="another-key", workers=1)).name == one
+    assert Workspace(world.settings(series=("UNRATE",))).name != one
+    assert Workspace(Settings(home=world.home)).name != one
+
+
 def test_a_table_that_there_is_not_cannot_be_chosen(world):
     with pytest.raises(LiveSettingsError, match=r"unknown table\(s\) prices\. Known: universe, earnings"):
         world.source(tables=("earnings", "prices"))
