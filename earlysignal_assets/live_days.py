@@ -2,11 +2,12 @@
 
 from itertools import count
 
+import dagster as dg
 import pandas as pd
 
 from earlysignal_assets.instance import ledger_of
 from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB
-from earlysignal_assets.requests import note_failure, tags_of_day, tags_of_retrain
+from earlysignal_assets.requests import name_of, note_failure, note_lost_retrain, tags_of_day, tags_of_retrain
 from earlysignal_assets.runs import Outcome, Progress, instance_of, run_job
 from earlysignal_assets.workspace import Workspace
 from earlysignal_core.ledger import days, retrain_requests
@@ -41,6 +42,7 @@ def live_days(
         upcoming = _upcoming(ledger, first)
         total = max((to - upcoming).days + 1, 0)
         _move_clock(ledger, to)
+        note_lost_retrain(instance, ledger, to.tz_localize("UTC"))
         for done in count():
             last, request = days.last_finished(ledger), retrain_requests.in_flight(ledger)
             if request is not None and retrain_policy.may_start(request, last):
@@ -53,7 +55,8 @@ def live_days(
             progress(f"{day:%Y-%m-%d}", min(done, total), total)
             if not run_job(instance, job, outcome, day=day, tags=tags):
                 (message,) = outcome.failures.values()
-                note_failure(ledger, f"{job} {day:%Y-%m-%d}", tags, "of the command", message, day.tz_localize("UTC"))
+                (run,) = instance.get_runs(dg.RunsFilter(job_name=job), limit=1)
+                note_failure(ledger, name_of(job, run.tags), tags, run.run_id, message, day.tz_localize("UTC"))
                 break
         progress("done", total, total)
     workspace.remember()

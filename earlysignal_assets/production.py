@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from earlysignal_assets import requests
+from earlysignal_assets.caches import CACHE_ASSETS, universe
 from earlysignal_assets.clock import domain_now
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
 from earlysignal_assets.partitions import DAYS, day_of
@@ -57,7 +58,7 @@ def refreshed_data(
 
 
 @dg.asset(
-    deps=[refreshed_data],
+    deps=[refreshed_data, *CACHE_ASSETS, universe],
     check_specs=[
         dg.AssetCheckSpec(
             SERVED_AS_BUILT,
@@ -279,7 +280,7 @@ def _of_model(model: Bundle | NoModelYet, request: RetrainRequest) -> dict[str, 
 
 
 def _of_judgement(kind: DecisionKind, made: pd.DataFrame, ledger: Ledger) -> dict[str, Any]:
-    figures = made["figures"].iloc[-1] if len(made) else {}
+    figures = {name: value for told in made["figures"] for name, value in told.items()}
     standing = deployments.champion(ledger)
     return {
         **numbers(figures),

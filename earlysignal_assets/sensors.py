@@ -6,18 +6,24 @@ import dagster as dg
 
 from earlysignal_assets.clock import domain_now
 from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB, job_named
-from earlysignal_assets.production import production_of
-from earlysignal_assets.requests import DAY, note_failure, tags_of_day, tags_of_retrain
+from earlysignal_assets.requests import (
+    DAY,
+    name_of,
+    note_failure,
+    note_lost_retrain,
+    tags_of_day,
+    tags_of_retrain,
+)
 from earlysignal_core import daily
-from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.vocabulary import RetrainState
 from earlysignal_core.monitoring import retrain_policy
 from earlysignal_core.monitoring.alerts import deliver
 from earlysignal_core.settings import Settings
+from earlysignal_core.sources import Source
 
-_LONGEST_PAUSE_MINUTES = 60
+_FIRST_PAUSE, _LONGEST_PAUSE = 15, 3600  # seconds
 # Plain `dagster dev` has no ledger: what asks it waits to be switched on.
 _ON = dg.DefaultSensorStatus.RUNNING if Settings().ledger_url else dg.DefaultSensorStatus.STOPPED
 
@@ -29,9 +35,14 @@ report_sensor = dg.AutomationConditionSensorDefinition(
 )
 
 
-@dg.sensor(job=job_named(DAY_JOB), minimum_interval_seconds=5, default_status=_ON)
+@dg.sensor(
+    job=job_named(DAY_JOB),
+    minimum_interval_seconds=5,
+    default_status=_ON,
+    description="Asks for the next day of production that is due, in order; a day that failed is tried again.",
+)
 def day_sensor(
-    context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+    context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger], source: dg.ResourceParam[Source]
 ) -> dg.SensorResult | dg.SkipReason:
     """Compares the clock with the last finished day and asks for the next one that is due, in order.
 
@@ -40,7 +51,8 @@ def day_sensor(
     """
     if days.clock(ledger) is None and days.last_finished(ledger) is None:
         return dg.SkipReason("Production has not begun: `earlysignal clock 2016-01-04`, or the job `move_clock`.")
-    found = daily.next_day(production_of(lake, ledger), domain_now(ledger))
+    # What the source says, not what the lake remembers of it: an empty lake is filled by the first day.
+    found = daily.next_day(ledger, source.description, domain_now(ledger))
     if found.day is None:
         return dg.SkipReason(found.reason)
     key = f"{found.day:%Y-%m-%d}"
@@ -49,20 +61,28 @@ def day_sensor(
         return dg.SkipReason(f"{key} is under way")
     if tried:
         ended = max(record.end_time or 0.0 for record in tried)
-        pause = 60 * min(2 ** (len(tried) - 1), _LONGEST_PAUSE_MINUTES)
+        pause = min(_FIRST_PAUSE * 2 ** (len(tried) - 1), _LONGEST_PAUSE)
         if datetime.now(UTC).timestamp() < ended + pause:
-            return dg.SkipReason(f"{key} has failed {len(tried)} time(s) and is tried again {pause / 60:g} min later")
+            return dg.SkipReason(f"{key} has failed {len(tried)} time(s) and is tried again {pause} s later")
     attempt = len(tried) + 1
     request = dg.RunRequest(run_key=f"day-{key}-{attempt}", partition_key=key, tags=tags_of_day(found.day, attempt))
     return dg.SensorResult(run_requests=[request])
 
 
-@dg.sensor(job=job_named(RETRAIN_JOB), minimum_interval_seconds=5, default_status=_ON)
-def retrain_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SensorResult | dg.SkipReason:
+@dg.sensor(
+    job=job_named(RETRAIN_JOB),
+    minimum_interval_seconds=5,
+    default_status=_ON,
+    description="Starts the retrain that a decision has asked for: an emergency at once, others at the weekend.",
+)
+def retrain_sensor(
+    context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger]
+) -> dg.SensorResult | dg.SkipReason:
     """Starts the retrain that was asked for: an emergency at once, a scheduled one at the weekend.
 
     The request is a row of the ledger; its key names the attempt, so that a tick that is repeated starts it once.
     """
+    note_lost_retrain(context.instance, ledger, domain_now(ledger))
     request = retrain_requests.in_flight(ledger)
     if request is None:
         return dg.SkipReason("no retrain is asked for")
@@ -81,12 +101,15 @@ def retrain_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SensorResult | dg.Ski
 def failure_sensor(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Ledger]) -> None:
     """Raises an alert for every run that has failed; the request of a failed retrain is due three times."""
     run = context.dagster_run
-    what = f"{run.job_name} {run.tags.get('dagster/partition', '')}".strip()
     message = context.failure_event.message or "no message"
-    note_failure(ledger, what, run.tags, run.run_id, message, domain_now(ledger))
+    note_failure(ledger, name_of(run.job_name, run.tags), run.tags, run.run_id, message, domain_now(ledger))
 
 
-@dg.sensor(minimum_interval_seconds=10, default_status=_ON)
+@dg.sensor(
+    minimum_interval_seconds=10,
+    default_status=_ON,
+    description="Sends the alerts of the ledger to EARLYSIGNAL_ALERT_URLS; what fails is tried again.",
+)
 def alert_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SkipReason:
     """Sends the alerts that the ledger holds to the addresses of EARLYSIGNAL_ALERT_URLS; what fails is tried again."""
     made = deliver(ledger, Settings().alert_urls, domain_now(ledger))

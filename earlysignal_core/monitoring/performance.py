@@ -249,7 +249,7 @@ def _sure_upper(value: float, draws: FloatArray) -> float:
     if np.isnan(value):
         return np.nan
     percentile, normal = np.nanquantile(draws, _AT), value + norm.ppf(_AT) * np.nanstd(draws)
-    return float(max(percentile, normal))
+    return float(min(max(percentile, normal), 1.0))
 
 
 def _mean(values: FloatArray, drawn: Resamples) -> Figure:

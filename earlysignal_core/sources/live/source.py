@@ -135,6 +135,7 @@ class LiveSource:
             provides=tuple(provides),
             assumptions=self._assumptions(snapshot, theirs),
             settings=self._settings.over(theirs.settings if theirs is not None else TapeSettings()),
+            grows=True,
         )
 
     def universe(self) -> pd.DataFrame:
