@@ -136,6 +136,10 @@ class LiveSettings(BaseModel):
         return str(Quarter.parse(value))
 
 
+COLLECTED = ("companies", "benchmark", "first", "tables", "series", "managers", "cusips")
+"""What the live source collects, among its settings: with another choice it is another source."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set; read from the environment with the prefix ``EARLYSIGNAL_``."""
 

@@ -192,8 +192,10 @@ def test_where_the_provider_is_down_an_older_snapshot_keeps_its_own_day(world):
 def test_dates_from_before_our_first_snapshot_are_assumed_and_reported(world):
     source = world.source()
     rows = source.read("earnings_calendar", LAST)
-    assert rows["expected_on"].unique().tolist() == [pd.Timestamp("2024-01-24")]
-    assert rows["available_at"].dt.tz_convert("America/New_York").dt.strftime("%m-%d").unique().tolist() == ["12-27"]
+    of_a = rows[rows["symbol"] == "A"]
+    assert of_a["expected_on"].tolist() == [pd.Timestamp("2024-01-24"), pd.Timestamp("2023-10-24")]
+    known = of_a["available_at"].dt.tz_convert("America/New_York").dt.strftime("%m-%d").tolist()
+    assert known == ["12-27", "09-26"], "the first quarter also holds what was known before it"
     assert any("assume_dates_known" in line and "28 days ahead" in line for line in source.description.assumptions)
     source.read("earnings_calendar", NOW)
     assert any("first snapshot on 2024-03-01" in line for line in world.source().description.assumptions)
@@ -401,6 +403,16 @@ def test_the_settings_choose_it(world, monkeypatch):
     assert isinstance(source, LiveSource)
     assert "macro" not in source.description.tables, "nobody gives it"
     assert fmp_stand_in.KEY not in repr(Settings()) + repr(vars(source)) + source.description.model_dump_json()
+
+
+def test_another_choice_has_another_workspace_and_another_key_has_not(world):
+    from earlysignal_assets.workspace import Workspace
+
+    one = Workspace(world.settings()).name
+    assert one.startswith("live-")
+    assert Workspace(world.settings(fmp_key="another-key", workers=1)).name == one
+    assert Workspace(world.settings(series=("UNRATE",))).name != one
+    assert Workspace(Settings(home=world.home)).name != one
 
 
 def test_a_table_that_there_is_not_cannot_be_chosen(world):
