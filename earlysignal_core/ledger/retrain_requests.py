@@ -162,6 +162,12 @@ def history(ledger: Ledger) -> pd.DataFrame:
         return rows.read(connection, select(*_COLUMNS).order_by(_table.c.id))
 
 
+def every(ledger: Ledger) -> list[RetrainRequest]:
+    """Return every request in the order in which they were made."""
+    with ledger.begin() as connection:
+        return [_request(row) for row in connection.execute(select(*_COLUMNS).order_by(_table.c.id)).mappings()]
+
+
 def start(ledger: Ledger, request_id: int, attempt: int, run_id: str, now: datetime) -> RetrainRequest:
     """Note that a run has begun an attempt; told again by the same run, it changes nothing.
 
