@@ -55,7 +55,7 @@ def days(
 
     Moves the clock, and does what the sensors of `earlysignal up` do, without their waits.
     """
-    choose_source(tape)
+    choose_source(tape, or_the_last=True)
     from earlysignal_assets.live_days import live_days  # the definitions open the source that is chosen by now
 
     workspace = Workspace(Settings())
@@ -167,7 +167,7 @@ def restore(file: Annotated[Path, typer.Argument(help="What `backup` wrote.")], 
 
 @contextmanager
 def _opened(tape: Path | None) -> Iterator[tuple[Workspace, Ledger]]:
-    choose_source(tape)
+    choose_source(tape, or_the_last=True)
     workspace = Workspace(Settings())
     with ledger_of(workspace) as ledger:
         yield workspace, ledger

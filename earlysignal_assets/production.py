@@ -279,7 +279,7 @@ def _of_model(model: Bundle | NoModelYet, request: RetrainRequest) -> dict[str, 
 
 
 def _of_judgement(kind: DecisionKind, made: pd.DataFrame, ledger: Ledger) -> dict[str, Any]:
-    figures = made["figures"].iloc[-1] if len(made) else {}
+    figures = {name: value for told in made["figures"] for name, value in told.items()}
     standing = deployments.champion(ledger)
     return {
         **numbers(figures),

@@ -6,14 +6,14 @@ from contextlib import contextmanager
 import dagster as dg
 
 from earlysignal_core.errors import EarlySignalError
-from earlysignal_core.lake import Lake
+from earlysignal_core.lake import Lake, RememberingLake
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source, open_source
 
 
 class LakeResource(dg.ConfigurableResource[Lake]):
-    """The lake, by its fsspec URL."""
+    """The lake, by its fsspec URL; a run reads each partition once."""
 
     url: str
 
@@ -22,7 +22,7 @@ class LakeResource(dg.ConfigurableResource[Lake]):
         context: dg.InitResourceContext,  # noqa: ARG002 - Dagster passes it by name
     ) -> Lake:
         """Open it."""
-        return Lake(self.url)
+        return RememberingLake(self.url)
 
 
 class SourceResource(dg.ConfigurableResource[Source]):

@@ -6,16 +6,15 @@ import dagster as dg
 
 from earlysignal_assets.clock import domain_now
 from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB, job_named
-from earlysignal_assets.production import production_of
 from earlysignal_assets.requests import DAY, note_failure, tags_of_day, tags_of_retrain
 from earlysignal_core import daily
-from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.vocabulary import RetrainState
 from earlysignal_core.monitoring import retrain_policy
 from earlysignal_core.monitoring.alerts import deliver
 from earlysignal_core.settings import Settings
+from earlysignal_core.sources import Source
 
 _LONGEST_PAUSE_MINUTES = 60
 # Plain `dagster dev` has no ledger: what asks it waits to be switched on.
@@ -31,7 +30,7 @@ report_sensor = dg.AutomationConditionSensorDefinition(
 
 @dg.sensor(job=job_named(DAY_JOB), minimum_interval_seconds=5, default_status=_ON)
 def day_sensor(
-    context: dg.SensorEvaluationContext, lake: dg.ResourceParam[Lake], ledger: dg.ResourceParam[Ledger]
+    context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger], source: dg.ResourceParam[Source]
 ) -> dg.SensorResult | dg.SkipReason:
     """Compares the clock with the last finished day and asks for the next one that is due, in order.
 
@@ -40,7 +39,8 @@ def day_sensor(
     """
     if days.clock(ledger) is None and days.last_finished(ledger) is None:
         return dg.SkipReason("Production has not begun: `earlysignal clock 2016-01-04`, or the job `move_clock`.")
-    found = daily.next_day(production_of(lake, ledger), domain_now(ledger))
+    # What the source says, not what the lake remembers of it: an empty lake is filled by the first day.
+    found = daily.next_day(ledger, source.description, domain_now(ledger))
     if found.day is None:
         return dg.SkipReason(found.reason)
     key = f"{found.day:%Y-%m-%d}"

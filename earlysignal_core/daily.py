@@ -13,14 +13,14 @@ import pandas as pd
 
 from earlysignal_core.datasets.cutoff import Day
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
-from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.errors import EarlySignalError, LakeError
 from earlysignal_core.features.table import active_features, scheduled_examples
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, decisions, deployments, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import DecisionKind
-from earlysignal_core.models.bundle import Bundle, NoModelYet
+from earlysignal_core.models.bundle import Bundle, BundleError, NoModelYet
 from earlysignal_core.models.training import train_and_save
 from earlysignal_core.monitoring import announcements, retrain_policy, served
 from earlysignal_core.monitoring.daily_records import (
@@ -34,7 +34,7 @@ from earlysignal_core.monitoring.daily_records import (
 from earlysignal_core.monitoring.day_record import DayRecord, merged, verdict_rows
 from earlysignal_core.monitoring.outcomes import Collected, collect_outcomes
 from earlysignal_core.monitoring.reference import keep_reference
-from earlysignal_core.monitoring.retrain_policy import calendar_figures
+from earlysignal_core.monitoring.retrain_policy import Cause, calendar_figures
 from earlysignal_core.quarterly import collect, collect_universe, described, make_feature_table, make_labels
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.serving import challengers
@@ -101,9 +101,17 @@ class Production:
         return ModelCache(self.lake)
 
     def champion(self) -> Bundle | None:
-        """Return the model that serves, or None before the first promotion."""
+        """Return the model that serves; None before the first promotion, and where it cannot be loaded.
+
+        A champion that is lost answers for nothing, and nothing can be measured of it: but the day goes on.
+        """
         serving = deployments.champion(self.ledger)
-        return None if serving is None else self.models.get(serving.version).bundle
+        if serving is None:
+            return None
+        try:
+            return self.models.get(serving.version).bundle
+        except (BundleError, LakeError):
+            return None
 
     def recipe(self, window_months: int | None) -> Settings:
         """Return the settings under which a retrain trains."""
@@ -125,21 +133,22 @@ class NextDay:
     reason: str
 
 
-def next_day(production: Production, now: pd.Timestamp) -> NextDay:
+def next_day(ledger: Ledger, source: SourceDescription, now: pd.Timestamp) -> NextDay:
     """Return the first day that is not finished, if all its moments have passed.
 
     Where the ledger has a clock of its own (on a tape), a day waits for a retrain that is due before it: how fast the
     days go by must not decide which model serves on them. Live, predictions wait for nothing.
     """
-    last = days.last_finished(production.ledger)
+    last = days.last_finished(ledger)
     newest = (now - pd.Timedelta(hours=int(Hour.CHALLENGE))).tz_localize(None).normalize()
     day = newest if last is None else last + _ONE_DAY
     if day > newest:
         return NextDay(None, f"the clock shows {now:%Y-%m-%d %H:%M} UTC: {day:%Y-%m-%d} is not over yet")
-    if day > production.source.quarters[-1].end:
-        return NextDay(None, f"the source ends on {production.source.quarters[-1].end:%Y-%m-%d}")
-    request = retrain_requests.in_flight(production.ledger)
-    if request is not None and days.clock(production.ledger) is not None and retrain_policy.may_start(request, last):
+    begins, ends = source.event_quarters[0].start, source.quarters[-1].end
+    if not begins <= day <= ends:
+        return NextDay(None, f"the source has days from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}, not {day:%Y-%m-%d}")
+    request = retrain_requests.in_flight(ledger)
+    if request is not None and days.clock(ledger) is not None and retrain_policy.may_start(request, last):
         return NextDay(None, f"retrain request {request.id} ({request.cause}) comes before {day:%Y-%m-%d}")
     return NextDay(day, f"{day:%Y-%m-%d} is due")
 
@@ -218,7 +227,8 @@ def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None 
         _refuse_out_of_order(day, ledger)
         examples = scheduled_examples(lake, source, first + pd.Timedelta(1, "ns"), last)
         missed = announced_already(lake, source, examples, at)
-        examples = examples[~examples["event"].isin(missed["event"])].reset_index(drop=True)
+        asked = served_between(ledger, first, last)["event"]  # by a run that was killed on its way
+        examples = examples[~examples["event"].isin([*missed["event"], *asked])].reset_index(drop=True)
         if champion is not None and len(examples):
             serving = production.settings.serving
             back = answer_and_record(ledger, lake, source, production.models, examples, at, serving)
@@ -240,11 +250,15 @@ def compare_with_feature_tables(day: pd.Timestamp, production: Production) -> Pa
     rows = served_between(production.ledger, at - 30 * _ONE_DAY, at)
     around = Quarter.range(Quarter.of(day) - 1, Quarter.of(day) + 1)
     near = [quarter for quarter in around if lake.has(FEATURES, quarter)]
+    if not near:  # prices may go on long after the last announcement
+        return Parity(0, len(rows), {})
     return compare_with_tables(rows, lake.read(FEATURES, near), list(active_features(production.source)))
 
 
 def detect_drift(day: pd.Timestamp, production: Production, *, page: bool = True) -> DayRecord:
     """Say how far the world has moved away from what the champion was trained on."""
+    if production.is_finished(day):
+        return DayRecord.load(production.lake, DRIFT, day)
     bundle, settings = production.champion(), production.settings
     record = DayRecord(DRIFT, day)
     if bundle is not None:
@@ -261,6 +275,8 @@ def collect_results(day: pd.Timestamp, production: Production) -> Collected:
 
 def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
     """Say whether what arrives live is still what the champion knows."""
+    if production.is_finished(day):
+        return DayRecord.load(production.lake, QUALITY, day)
     bundle, strict = production.champion(), production.settings.strict_rules
     record = DayRecord(QUALITY, day)
     if bundle is not None:
@@ -272,12 +288,15 @@ def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
 
 def measure(day: pd.Timestamp, production: Production) -> DayRecord:
     """Measure how production does."""
+    if production.is_finished(day):
+        return DayRecord.load(production.lake, METRICS, day)
     lake, ledger, bundle = production.lake, production.ledger, production.champion()
     record = DayRecord(METRICS, day)
     if bundle is not None:
         at, source = Hour.MEASURE.of(day), production.source
         calendar = _calendar(day, production)
-        record = metrics_record(ledger, lake, source, bundle, at, calendar, production.settings)
+        drift = DayRecord.load(lake, DRIFT, day)
+        record = metrics_record(ledger, lake, source, bundle, at, calendar, drift, production.settings)
     record.save(lake)
     return record
 
@@ -309,19 +328,23 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
         records = [DayRecord.load(lake, monitor, day) for monitor in (DRIFT, METRICS, QUALITY)]
         calendar = _calendar(day, production)
         figures = {**merged(records), **calendar, **served.retrain_figures(ledger, day).figures}
-        figures["champions"] = float(deployments.champion(ledger) is not None)
+        champion = deployments.champion(ledger)
+        figures["champions"] = float(champion is not None)
+        is_lost = champion is not None and production.champion() is None
         found = retrain_policy.decide(day, figures, strict=production.settings.strict_rules)
         DayRecord(DECISION, day, figures, verdict_rows(found.verdicts)).save(lake)
         judgements = _of_those_in_shadow(production, at) if calendar["first_session_of_week"] else []
         with ledger.transaction() as joined:
             for judgement in judgements:
                 judged_at = deployments.not_before_the_champion(joined, at)
-                kind = challengers.carry_out(joined, judgement, judged_at)
-                announcements.of_challenger(joined, judgement.version, kind, judgement.decision.reason, judged_at)
+                kind, reason = challengers.carry_out(joined, judgement, judged_at)
+                announcements.of_challenger(joined, judgement.version, kind, reason, judged_at)
             asked = retrain_policy.ask(joined, day, found, figures, production.source.universe, at)
             announcements.of_decision(joined, found, asked, at)
             for record in records:
                 announcements.of_limits(joined, record, at)
+            if champion is not None and is_lost:
+                announcements.of_lost_champion(joined, champion.version, at)
             days.finish_day(joined, day, at)
     made = decisions.read(ledger, since=at - pd.Timedelta(1, "us"), until=at)
     return Decided(made, DayRecord.load(lake, DECISION, day).verdicts)
@@ -348,11 +371,16 @@ def challenge(
     ledger = production.ledger
     at = max(deployments.not_before_the_champion(ledger, Hour.CHALLENGE.of(day)), request.requested_at)
     reason = f"{request.cause} (retrain request {request.id})"
+    ended = served.season_end_of(production.lake, production.source, at) if request.cause == Cause.SEASON else None
+    season = None if ended is None else Quarter.of(ended)
     with ledger.transaction() as joined:
+        # Alone with the request, and refused where it is closed: of two runs that come here one goes on.
+        retrain_requests.start(joined, request.id, request.attempts, str(request.run_id), at)
         kind, said = challengers.place(
-            joined, production.lake, production.source, production.settings, model, reason, at
+            joined, production.lake, production.source, production.settings, model, reason, at, season=season
         )
-        announcements.of_challenger(joined, getattr(model, "version", None) or "none", kind, said, at)
+        version = model.version if isinstance(model, Bundle) else None
+        announcements.of_challenger(joined, version, kind, said, at)
         retrain_requests.finish(joined, request.id, request.attempts, at)
     return kind
 
@@ -364,7 +392,8 @@ def _calendar(day: pd.Timestamp, production: Production) -> dict[str, float]:
 
 def _of_those_in_shadow(production: Production, at: pd.Timestamp) -> list[challengers.Judgement]:
     ledger, lake, source, settings = production.ledger, production.lake, production.source, production.settings
-    standing = deployments.challengers(ledger)
+    # A day that is made up for may lie before the beginning of what stands in shadow now.
+    standing = [each for each in deployments.challengers(ledger) if each.since <= at]
     return [challengers.judge(ledger, lake, source, settings, each.version, at) for each in standing]
 
 

@@ -99,7 +99,6 @@ def test_what_could_be_known_before_the_newest_revision_is_no_news(predicted: Le
 def test_an_event_that_was_taken_for_none_is_news_whatever_its_moment(predicted: Ledger) -> None:
     outcomes.record(predicted, [no_event()])
     assert outcomes.record(predicted, [label(outcome_date=later(7))]) == 1
-    assert outcomes.record(predicted, [no_event()]) == 0
 
 
 def test_outcomes_are_read_as_they_were_announced(predicted: Ledger) -> None:

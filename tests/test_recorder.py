@@ -175,7 +175,7 @@ def test_five_hundred_answers_take_a_moment(ledger: Ledger) -> None:
     made = [answer(i, features=dict(zip(names, random.normal(size=64).tolist(), strict=True))) for i in range(500)]
     began = time.perf_counter()
     LedgerRecorder(ledger).record(made)
-    assert time.perf_counter() - began < 2  # 0.06 s where nothing else runs
+    assert time.perf_counter() - began < 2  # 0.1 s on a busy machine
     assert count(ledger, "ml_predictions") == 500
 
 

@@ -33,6 +33,7 @@ QUIET = {
     "brier_lower": 0.06,
     "psi": 0.05,
     "psi_above_chance": -0.15,
+    "psi_above_usual": 0.05,
     "features_above_limit": 0.0,
     "features_drifted": 0.0,
     "newcomers": 0.0,

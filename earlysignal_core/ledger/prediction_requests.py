@@ -1,7 +1,7 @@
 """Prediction requests: every call, also the failed ones, with what answered it and how long that took."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 
 import pandas as pd
@@ -57,7 +57,7 @@ class PredictionRequest:
 def record(ledger: Ledger, requests: Sequence[PredictionRequest]) -> None:
     """Record calls."""
     if requests:
-        frame = pd.DataFrame([asdict(request) for request in requests], dtype="object")
+        frame = pd.DataFrame([vars(request) for request in requests], dtype="object")
         with ledger.begin() as connection:
             connection.execute(_RECORD, _INCOMING.values(frame))
 

@@ -73,7 +73,7 @@ class Bundle:
     @property
     def until(self) -> Cutoff:
         """The quarter before which it was trained, or the day on which it was."""
-        return parse_cutoff(self.metadata.get(CUTOFF_OF_DAY) or self.metadata[CUTOFF_OF_QUARTER])
+        return _until(self.metadata)
 
     @property
     def features(self) -> list[str]:
@@ -201,6 +201,17 @@ def metadata_of(lake: Lake, version: str) -> dict[str, Any]:
     return _record(lake, version)[0]
 
 
+def cutoff_of(lake: Lake, version: str) -> Cutoff:
+    """Return until when a model knew, be its trees damaged.
+
+    Raises
+    ------
+    BundleError
+        As for `metadata_of`.
+    """
+    return _until(metadata_of(lake, version))
+
+
 def versions(lake: Lake) -> list[str]:
     """Return every finished version: by year, those of its quarters before those of its days, oldest first."""
     finished = [name for name in lake.folders(FOLDER) if lake.exists(f"{FOLDER}/{name}/{METADATA}")]
@@ -246,6 +257,10 @@ def _candidates(until: Cutoff, version: str) -> Iterator[str]:
         yield from (f"{version_stem(until)}.{revision}" for revision in count())
     else:
         yield version
+
+
+def _until(metadata: dict[str, Any]) -> Cutoff:
+    return parse_cutoff(metadata.get(CUTOFF_OF_DAY) or metadata[CUTOFF_OF_QUARTER])
 
 
 def _claim(version: str) -> str:

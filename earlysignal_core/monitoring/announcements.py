@@ -34,9 +34,16 @@ def of_decision(ledger: Ledger, decision: RetrainDecision, request: RetrainReque
         _raise(ledger, f"retrain:{request.cause}", severity, title, decision.reason, request.cause, at)
 
 
-def of_challenger(ledger: Ledger, version: str, kind: DecisionKind, reason: str, at: pd.Timestamp) -> None:
-    """Tell what has become of a challenger."""
-    _raise(ledger, f"{kind}:{version}", Severity.INFO, _TITLES[kind].format(version), reason, str(kind), at)
+def of_challenger(ledger: Ledger, version: str | None, kind: DecisionKind, reason: str, at: pd.Timestamp) -> None:
+    """Tell what has become of a challenger, or that a retrain has given none."""
+    title = "No model yet" if version is None else _TITLES[kind].format(version)
+    _raise(ledger, f"{kind}:{version or 'none'}", Severity.INFO, title, reason, str(kind), at)
+
+
+def of_lost_champion(ledger: Ledger, version: str, at: pd.Timestamp) -> None:
+    """Tell that the champion cannot be loaded: it answers for nothing, and nothing is measured."""
+    told = "Nothing is measured, and its predecessor answers if there is one. Restore its files, or promote another."
+    _raise(ledger, "lost_champion", Severity.CRITICAL, f"{version} cannot be loaded", told, "lost champion", at)
 
 
 def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import lru_cache, partial
 
+import numpy as np
 import pandas as pd
 
 from earlysignal_core.features.catalogue import catalogue
@@ -12,7 +13,7 @@ from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.monitoring import served
 from earlysignal_core.monitoring.action import judge
 from earlysignal_core.monitoring.day_record import DayRecord, verdict_rows
-from earlysignal_core.monitoring.drift import detect_drift
+from earlysignal_core.monitoring.drift import detect_drift, kept_usual_psi
 from earlysignal_core.monitoring.drift_report import drift_page
 from earlysignal_core.monitoring.importance import importance, kept_training_importance
 from earlysignal_core.monitoring.live_quality import WINDOW_DAYS as WEEK
@@ -50,7 +51,8 @@ def drift_record(
         recent.loc[answered, "probability"] = bundle.predict(recent[answered])
     recent = recent.reindex(columns=["as_of", "probability", *bundle.features])
     reference = _reference(lake, str(bundle.version))
-    drift = detect_drift(recent, reference, catalogue(), strict=strict)
+    usual_psi = kept_usual_psi(lake, bundle, reference)
+    drift = detect_drift(recent, reference, catalogue(), usual_psi=usual_psi, strict=strict)
     tables = {"features": drift.features}
     drawn = drift_page(drift, recent, reference) if page else None
     if drawn is not None:
@@ -94,6 +96,7 @@ def metrics_record(
     bundle: Bundle,
     at: pd.Timestamp,
     calendar: Mapping[str, float],
+    drift: DayRecord,
     settings: Settings,
 ) -> DayRecord:
     """Measure how production does: the model, the portfolio, what the model looks at, and the service.
@@ -102,6 +105,9 @@ def metrics_record(
     ----------
     calendar : mapping of str to float
         From `retrain_policy.calendar_figures`: what is judged weekly and monthly asks it.
+    drift : DayRecord
+        The day's: its mean distance is the distribution drift.
+    settings : Settings
 
     Notes
     -----
@@ -126,7 +132,8 @@ def metrics_record(
     recent = served.recent_rows(ledger, at, WINDOW_DAYS).reindex(columns=["as_of", "probability", *bundle.features])
     looked_at = importance(bundle, recent, kept_training_importance(lake, bundle))
     of_service = dict(zip(service["figure"], service["value"], strict=True))
-    asked = by_champion.figures | of_service | looked_at.figures | dict(calendar)
+    moved = {"distribution_drift": drift.figures.get("mean_distance", np.nan)}
+    asked = by_champion.figures | of_service | looked_at.figures | moved | dict(calendar)
     verdicts = [*by_champion.verdicts, *judge((CALIBRATION_RULE,), asked), looked_at.verdict(dict(calendar))]
     verdicts += judge((LATENCY_RULE,), asked)
     return DayRecord(

@@ -1,5 +1,6 @@
 """Has the world moved away from what the model was trained on? Features by KS distance, predictions by PSI."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,11 +8,15 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.datasets.comparison import CHANCE_DISTANCE, MIN_DISTANCE, FloatArray, ks_distance
+from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.features.catalogue import Feature
+from earlysignal_core.lake import Lake
+from earlysignal_core.models.bundle import FOLDER, Bundle
 from earlysignal_core.monitoring.action import Action, MonitoringError, judge
-from earlysignal_core.monitoring.reference import MIN_VALUES, Reference, sample
+from earlysignal_core.monitoring.reference import MIN_VALUES, Reference, sample, usual
 from earlysignal_core.rules import Guard, Rule, Verdict
 
+USUAL_PSI = "usual_psi.json"
 MAX_PSI = 0.2
 BINS = 10
 # 99.9 % of a chi-squared variable with nine degrees of freedom, which PSI / (1/n + 1/m) is where nothing has moved.
@@ -48,7 +53,10 @@ PREDICTIONS_RULE = Rule(
     ">",
     MAX_PSI,
     Action.EMERGENCY,
-    (Guard("psi_above_chance", ">", 0, "so few predictions differ so much by chance"),),
+    (
+        Guard("psi_above_chance", ">", 0, "so few predictions differ so much by chance"),
+        Guard("psi_above_usual", ">", 0, "months that were held out of the training lay as far from it"),
+    ),
 )
 FEATURES_RULE = Rule(
     "feature_drift",
@@ -87,7 +95,12 @@ class Drift:
 
 
 def detect_drift(
-    recent: pd.DataFrame, reference: Reference, catalogue: Mapping[str, Feature], *, strict: bool = False
+    recent: pd.DataFrame,
+    reference: Reference,
+    catalogue: Mapping[str, Feature],
+    *,
+    usual_psi: float = np.nan,
+    strict: bool = False,
 ) -> Drift:
     """Compare recent rows with a model's training rows.
 
@@ -99,6 +112,9 @@ def detect_drift(
     reference : Reference
     catalogue : mapping of str to Feature
         Says which features are counted.
+    usual_psi : float
+        What the predictions of 95 % of the months that were held out of the training kept within; NaN holds nothing
+        back.
     strict : bool
         Let the strategy's rules act as written, without their guards.
 
@@ -132,6 +148,9 @@ def detect_drift(
         "psi": moved,
         "psi_limit": limit,
         "psi_above_chance": moved - limit,
+        "psi_usual": usual_psi,
+        # Too short a history to say what is usual holds nothing back.
+        "psi_above_usual": moved - np.nan_to_num(usual_psi),
         "psi_of_season": psi(predictions, sample(season["probability"])),
         "features_compared": float((counted & features["distance"].notna()).sum()),
         "features_above_limit": float(features["raw"].sum()),
@@ -142,6 +161,22 @@ def detect_drift(
         "max_distance": float(features.loc[counted, "distance"].max()),
     }
     return Drift(reference.version, features, figures, judge(RULES, figures, strict=strict))
+
+
+def kept_usual_psi(lake: Lake, bundle: Bundle, reference: Reference) -> float:
+    """Return how far the predictions of held-out months usually lie from those of the training rows, as PSI.
+
+    What a model says of rows that it has learned from is surer than what it says of others, the more so the younger it
+    is: without this guard a quiet month of a young model looks like drift. It costs a fit, so it is counted when it is
+    first asked for and then kept beside the model.
+    """
+    path = f"{FOLDER}/{bundle.version}/{USUAL_PSI}"
+    if not lake.exists(path):
+        trained = sample(reference.frame["probability"])
+        found = usual(reference.held_out(bundle), "probability", lambda window: psi(window, trained))
+        lake.claim(path, to_json({"usual_psi": found}))
+    kept = json.loads(lake.read_bytes(path))["usual_psi"]
+    return np.nan if kept is None else float(kept)
 
 
 def psi(values: FloatArray, reference: FloatArray) -> float:

@@ -1,9 +1,9 @@
 """What live data is compared with: the rows that a model was trained on, kept beside it."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 
 import numpy as np
@@ -12,8 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from earlysignal_core.datasets.comparison import FloatArray, ks_distance
+from earlysignal_core.datasets.splits import Part
 from earlysignal_core.lake import Lake
+from earlysignal_core.models.boosters import fit, predict
 from earlysignal_core.models.bundle import FOLDER, Bundle
+from earlysignal_core.models.calibration import Calibration
 from earlysignal_core.monitoring.action import MonitoringError
 
 FILE = "reference.parquet"
@@ -36,7 +39,8 @@ class Reference:
     version : str
         The model's.
     frame : DataFrame
-        ``as_of``, ``probability``, and a column for each feature that the model reads; in time order.
+        ``as_of``, ``label``, ``part`` (of the split), ``probability``, and a column for each feature that the model
+        reads; in time order.
 
     Notes
     -----
@@ -46,7 +50,8 @@ class Reference:
 
     The probabilities are the model's on its own training rows. Out-of-sample forecasts of the models before it would
     be the cleaner reference, but differ from model to model: on the long tape the median PSI of a quiet month is 0.16
-    against the model's own and 0.29 against theirs.
+    against the model's own and 0.29 against theirs. How far rows that it has not learned from usually lie from them is
+    told by `held_out`.
     """
 
     version: str
@@ -68,7 +73,7 @@ class Reference:
                 f"model {bundle.version} was trained on {bundle.metadata['rows']} rows and these are {len(rows)}. "
                 f"Remedy: pass the dataset {bundle.metadata['dataset_version']} that it was trained on."
             )
-        frame = rows[["as_of", *bundle.features]].assign(probability=bundle.predict(rows))
+        frame = rows[["as_of", "label", "part", *bundle.features]].assign(probability=bundle.predict(rows))
         return cls(bundle.version, frame.sort_values("as_of", kind="stable", ignore_index=True))
 
     def save(self, lake: Lake) -> None:
@@ -92,7 +97,7 @@ class Reference:
     @property
     def features(self) -> list[str]:
         """The model's features."""
-        return [name for name in self.frame.columns if name not in ("as_of", "probability")]
+        return [name for name in self.frame.columns if name not in ("as_of", "label", "part", "probability")]
 
     @cached_property
     def samples(self) -> dict[str, FloatArray]:
@@ -105,12 +110,20 @@ class Reference:
 
         NaN where fewer than `MIN_WINDOWS` months have enough values.
         """
-        time = self.frame["as_of"]
-        if time.empty:
-            return dict.fromkeys(self.features, np.nan)
-        months = pd.date_range(time.iloc[-1], time.iloc[0], freq=f"-{WINDOW_DAYS}D")[::-1]
-        edges = np.searchsorted(time.to_numpy(), months.to_numpy(), side="right")
-        return {name: _usual(self.frame[name], self.samples[name], edges.tolist()) for name in self.features}
+        return {name: usual(self.frame, name, partial(ks_distance, old=self.samples[name])) for name in self.features}
+
+    def held_out(self, bundle: Bundle) -> pd.DataFrame:
+        """Return forecasts of rows that were not learned from: ``as_of, probability``, in time order.
+
+        They are those of the model of the train part alone, with the same trees and calibration, of the rows after it.
+        """
+        learned = (self.frame["part"] == Part.TRAIN).to_numpy()
+        values, label = (self.frame[names].to_numpy(dtype="float64") for names in (bundle.features, "label"))
+        booster = fit(
+            values[learned], label[learned], bundle.features, bundle.model["trees"], dict(bundle.model["params"])
+        )
+        probability = Calibration(**bundle.model["calibration"]).apply(predict(booster, values[~learned]))
+        return self.frame.loc[~learned, ["as_of"]].assign(probability=probability).reset_index(drop=True)
 
     def season(self, middle: pd.Timestamp) -> pd.DataFrame:
         """Return the rows of the same season of earlier years as a moment."""
@@ -137,7 +150,27 @@ def sample(values: pd.Series) -> FloatArray:
     return np.sort(numbers[np.isfinite(numbers)])
 
 
-def _usual(values: pd.Series, whole: FloatArray, edges: Sequence[int]) -> float:
-    windows = [sample(values.iloc[start:end]) for start, end in pairwise(edges)]
-    distances = [ks_distance(window, whole) for window in windows if len(window) >= MIN_VALUES]
+def usual(rows: pd.DataFrame, column: str, how_far: Callable[[FloatArray], float]) -> float:
+    """Return what 95 % of the 30-day windows of some rows keep within.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        ``as_of`` in time order, and the column.
+    column : str
+    how_far : callable
+        Of the sorted values of a window.
+
+    Returns
+    -------
+    float
+        NaN where fewer than `MIN_WINDOWS` windows have `MIN_VALUES` values.
+    """
+    time = rows["as_of"]
+    if time.empty:
+        return np.nan
+    months = pd.date_range(time.iloc[-1], time.iloc[0], freq=f"-{WINDOW_DAYS}D")[::-1]
+    edges = np.searchsorted(time.to_numpy(), months.to_numpy(), side="right").tolist()
+    windows = [sample(rows[column].iloc[start:end]) for start, end in pairwise(edges)]
+    distances = [how_far(window) for window in windows if len(window) >= MIN_VALUES]
     return float(np.quantile(distances, USUAL)) if len(distances) >= MIN_WINDOWS else np.nan

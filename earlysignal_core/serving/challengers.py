@@ -1,25 +1,28 @@
 """A challenger's way: judged as a recipe, forward, then in shadow, until it is promoted, refused or overtaken."""
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.datasets.cutoff import moment_of
-from earlysignal_core.datasets.gather import LABELS
+from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.datasets.labels import first_of_each_event
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.comparison import Comparison, Decision, Deploy, compare, decide
 from earlysignal_core.evaluation.forward import Recipe, walk_monthly
+from earlysignal_core.evaluation.metrics import measure
 from earlysignal_core.evaluation.outcomes import outcome_returns
+from earlysignal_core.evaluation.resampling import Resamples
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, deployments, freezes, predictions
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.vocabulary import DecisionKind
-from earlysignal_core.models.bundle import Bundle, NoModelYet, load
+from earlysignal_core.models.bundle import Bundle, BundleError, NoModelYet, cutoff_of, load
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription
@@ -72,9 +75,11 @@ def walk_forward(
     Returns
     -------
     DataFrame
-        As of `evaluation.forward.walk_monthly`.
+        As of `evaluation.forward.walk_monthly`, without the events whose outcome is not known yet: a source that is
+        live has no row of them.
     """
-    scores = walk_monthly(Recipe(settings), lake, source, moment_of(load(lake, champion).until), at)
+    scores = walk_monthly(Recipe(settings), lake, source, moment_of(cutoff_of(lake, champion)), at)
+    scores = scores[scores["label"].notna()].reset_index(drop=True)
     sink = io.BytesIO()
     scores.to_parquet(sink, index=False)
     lake.write_bytes(_path(version), sink.getvalue())
@@ -97,7 +102,7 @@ def judge(
     serving = deployments.champion(ledger)
     if serving is None:
         raise LedgerError(f"{version} cannot be judged: there is no champion. Remedy: promote one first.")
-    since = moment_of(load(lake, serving.version).until)
+    since = moment_of(cutoff_of(lake, serving.version))
     theirs = _one_an_event(predictions.read(ledger, since, at, versions=[serving.version]))
     forward = pd.read_parquet(io.BytesIO(lake.read_bytes(_path(version)))).drop(columns="label")
     shadow = _one_an_event(predictions.read(ledger, since, at, versions=[version]))
@@ -114,10 +119,15 @@ def judge(
     return Judgement(version, serving.version, comparison, decide(comparison, settings.promotion))
 
 
-def carry_out(ledger: Ledger, judgement: Judgement, at: pd.Timestamp) -> DecisionKind:
+def carry_out(ledger: Ledger, judgement: Judgement, at: pd.Timestamp) -> tuple[DecisionKind, str]:
     """Do what a judgement says, and record it with its figures, in one transaction.
 
     A verdict that asks for an A/B test, or one that finds promotions stopped, leaves the challenger in shadow.
+
+    Returns
+    -------
+    DecisionKind and str
+        What was decided, and why.
 
     Raises
     ------
@@ -135,10 +145,49 @@ def carry_out(ledger: Ledger, judgement: Judgement, at: pd.Timestamp) -> Decisio
             decisions.record(joined, record)
         if kind is DecisionKind.REFUSAL:
             deployments.retire(joined, judgement.version, _record(judgement, DecisionKind.RETIREMENT, reason, at))
-    return kind
+    return kind, reason
 
 
-def enter(ledger: Ledger, version: str, reason: str, at: pd.Timestamp) -> bool:
+def backtest(
+    lake: Lake, source: SourceDescription, version: str, quarter: Quarter, at: pd.Timestamp
+) -> dict[str, float]:
+    """Return how a model does on a season that has ended, on what it had not learned from.
+
+    Returns
+    -------
+    dict of str to float
+        ``season_n``, ``season_base_rate``, ``season_auc`` with the 95 % interval by company ``season_auc_low`` and
+        ``season_auc_high``, ``season_brier`` and ``season_brier_base_rate``; NaN where undefined. Only ``season_n``,
+        0, of a model that cannot be loaded: its successor is not to wait for it.
+    """
+    try:
+        model = load(lake, version)
+    except BundleError:
+        return {"season_n": 0.0}
+    rows = lake.read(FEATURES, [quarter])
+    rows = rows[(rows["as_of"] > moment_of(model.until)) & (rows["as_of"] <= at)].reset_index(drop=True)
+    known = _with_outcomes(lake, source, rows, at)
+    known = known[known["label"].notna()].reset_index(drop=True)
+    base_rate = model.metadata["base_rate"]
+    threshold, never = (pd.Series(value, index=known.index) for value in (model.threshold, base_rate))
+    probability = pd.Series(model.predict(known) if len(known) else [], index=known.index, dtype="float64")
+    drawn = Resamples.draw(known["company"], seed=0)
+    figures = measure(known["label"], probability, threshold, never, drawn).figures
+    auc = figures["auc"]
+    return {
+        "season_n": float(len(known)),
+        "season_base_rate": figures["base_rate"].value,
+        "season_auc": auc.value,
+        "season_auc_low": auc.low,
+        "season_auc_high": auc.high,
+        "season_brier": figures["brier"].value,
+        "season_brier_base_rate": figures["brier_base_rate"].value,
+    }
+
+
+def enter(
+    ledger: Ledger, version: str, reason: str, at: pd.Timestamp, figures: Mapping[str, float] | None = None
+) -> bool:
     """Let a new challenger score in shadow, in the place of older ones; False where it is deployed already."""
     champion, standing = deployments.champion(ledger), deployments.challengers(ledger)
     if version in [deployed.version for deployed in (champion, *standing) if deployed is not None]:
@@ -149,7 +198,8 @@ def enter(ledger: Ledger, version: str, reason: str, at: pd.Timestamp) -> bool:
                 DecisionKind.RETIREMENT, at, f"overtaken by {version}", rule="one challenger"
             )
             deployments.retire(joined, older.version, overtaken)
-        deployments.shadow(joined, version, decisions.Decision(DecisionKind.SHADOW, at, reason, rule="new challenger"))
+        begins = decisions.Decision(DecisionKind.SHADOW, at, reason, "new challenger", figures or {})
+        deployments.shadow(joined, version, begins)
     return True
 
 
@@ -161,8 +211,12 @@ def place(
     model: Bundle | NoModelYet,
     reason: str,
     at: pd.Timestamp,
+    *,
+    season: Quarter | None = None,
 ) -> tuple[DecisionKind, str]:
     """Give a new model its place: the first one serves, a later one enters the shadow and is judged at once.
+
+    Where a season that has ended is named, the champion is judged on it, for the record.
 
     Returns
     -------
@@ -174,18 +228,23 @@ def place(
         decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "enough history"))
         return DecisionKind.REFUSAL, said
     version = str(model.version)
-    if deployments.champion(ledger) is None:
+    champion = deployments.champion(ledger)
+    if champion is None and freezes.is_frozen(ledger):
+        said = f"{reason}: promotions are stopped, and no model serves"
+        decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "freeze", subject=version))
+        return DecisionKind.REFUSAL, said
+    if champion is None:
         said = f"{reason}: there is no model to compare it with"
-        figures = {"rows": float(model.metadata["rows"])}
-        first = decisions.Decision(DecisionKind.PROMOTION, at, said, "first model", figures, "deploy", "deploy")
+        rows = {"rows": float(model.metadata["rows"])}
+        first = decisions.Decision(DecisionKind.PROMOTION, at, said, "first model", rows, "deploy", "deploy")
         deployments.promote(ledger, version, first, over=None)
         return DecisionKind.PROMOTION, said
-    if not enter(ledger, version, reason, at):
+    figures = {} if season is None else backtest(lake, source, champion.version, season, at)
+    if not enter(ledger, version, reason, at, figures):
         said = f"{reason}: the same inputs gave {version}, which is deployed already"
         decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "new model", subject=version))
         return DecisionKind.REFUSAL, said
-    judgement = judge(ledger, lake, source, settings, version, at)
-    return carry_out(ledger, judgement, at), judgement.decision.reason
+    return carry_out(ledger, judge(ledger, lake, source, settings, version, at), at)
 
 
 def tried_since_promotion(ledger: Ledger) -> int:

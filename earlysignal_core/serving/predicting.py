@@ -5,14 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from earlysignal_core.datasets.gather import LABELS
+from earlysignal_core.errors import LakeError
 from earlysignal_core.evaluation.top_decile import REFERENCE
+from earlysignal_core.features.examples import event_id
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import predictions
 from earlysignal_core.ledger.alerts import Alert, raise_alert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.ledger.vocabulary import Fallback, Severity
+from earlysignal_core.models.bundle import BundleError
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.serving.challengers import take_back_if_failing
 from earlysignal_core.serving.model_cache import ModelCache
@@ -68,11 +70,12 @@ def announced_already(lake: Lake, source: SourceDescription, examples: pd.DataFr
     if examples.empty:
         return examples
     first, last = Quarter.of(examples["announced_on"].min()), Quarter.of(at)
-    near = [q for q in Quarter.range(first - 1, last) if q in source.event_quarters and lake.has(LABELS, q)]
+    near = [q for q in Quarter.range(first - 1, last) if q in source.quarters and lake.has("earnings", q)]
     if not near:
         return examples.iloc[:0]
-    labels = lake.read(LABELS, near, columns=["event", KNOWABLE])
-    return examples[examples["event"].isin(labels.loc[labels[KNOWABLE] <= at, "event"])]
+    earnings = lake.read("earnings", near)
+    told = earnings[(earnings[KNOWABLE] <= at) & earnings["eps_actual"].notna()]
+    return examples[examples["event"].isin(event_id(told))]
 
 
 def served_between(ledger: Ledger, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
@@ -103,7 +106,10 @@ def rank_and_explain(ledger: Ledger, models: ModelCache, rows: pd.DataFrame, at:
     chosen = select(rows.rename(columns=renamed), history.rename(columns=renamed))
     told: dict[str, str] = {}
     for version, answered in rows[rows["model_sha256"].notna()].groupby("model_version"):
-        why = reasons(models.get(str(version)).bundle, answered)
+        try:
+            why = reasons(models.get(str(version)).bundle, answered)
+        except (BundleError, LakeError):
+            continue  # what was said stands; only why can no longer be told
         words = (
             why["feature"] + " = " + why["value"].map("{:.3g}".format) + why["contribution"].map(" ({:+.2f})".format)
         )
