@@ -43,6 +43,8 @@ class Ledger:
         If the schema's name is not made of lower-case letters, digits and underscores.
     """
 
+    _may_outlive_the_server = True
+
     def __init__(self, url: str, schema: str = "ledger") -> None:
         if not _SCHEMA.fullmatch(schema) or schema.startswith("pg_"):
             raise LedgerError(
@@ -54,7 +56,7 @@ class Ledger:
         self._joined: Connection | None = None
         self._engine = create_engine(
             parse(url),
-            pool_pre_ping=True,  # a restarted server is noticed before a statement is sent to it
+            pool_pre_ping=self._may_outlive_the_server,  # noticed before a statement is sent to it
             hide_parameters=True,
             json_serializer=to_json,
             connect_args={"connect_timeout": 10, "application_name": "earlysignal ledger", "client_encoding": "utf8"},
@@ -147,3 +149,38 @@ class Ledger:
         if isinstance(error, psycopg2.IntegrityError):
             return BrokenConstraintError(f"{where} refuses the row: {said}.", error.diag.constraint_name or "")
         return LedgerError(f"{where} refuses: {said}.")
+
+
+class RememberingLedger(Ledger):
+    """A ledger that keeps in memory what it has read and nobody can change, for who lives years of days: a replay.
+
+    Only for one who writes alone: of several writers a row may appear after one with a higher number, and would never
+    be read.
+
+    Parameters
+    ----------
+    url, schema : str
+        As for `Ledger`.
+
+    Attributes
+    ----------
+    kept : dict of str to Any
+        By table, what its module keeps.
+    """
+
+    _may_outlive_the_server = False
+
+    def __init__(self, url: str, schema: str) -> None:
+        super().__init__(url, schema)
+        self.kept: dict[str, Any] = {}
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it is within a transaction: what is read there may be undone, and is not to be kept."""
+        return self._joined is not None
+
+    def _settle(self, connection: DriverConnection, record: Any) -> None:
+        super()._settle(connection, record)
+        with connection.cursor() as cursor:  # what a loss of power takes can be lived again
+            cursor.execute("SET synchronous_commit = off")
+        connection.commit()

@@ -243,10 +243,11 @@ def _arrived(rows: pd.DataFrame) -> pd.Series:
 
 
 def _one_an_event(found: pd.DataFrame) -> pd.DataFrame:
-    """Keep, of each event, the last prediction with a probability, or the last."""
-    order = found.assign(_answered=found["predicted_probability"].notna())
-    order = order.sort_values(["_answered", "prediction_date", "id"], kind="stable").drop(columns="_answered")
-    return order.drop_duplicates("event", keep="last")
+    """Keep, of each event, the last prediction with a probability, or the last; in the order of these."""
+    answered = found["predicted_probability"].notna()
+    order = np.lexsort([found["id"], found["prediction_date"], answered])
+    again = found["event"].iloc[order].duplicated(keep="last").to_numpy()
+    return found.iloc[order[~again]]
 
 
 def _with_outcomes(ledger: Ledger, rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
