@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import psycopg2
 from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - it is a class
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from earlysignal_core.errors import PostgresError
@@ -76,6 +76,11 @@ class Ledger:
         with self.begin() as connection:
             migrations.alone(connection, self.schema)
             migrations.upgrade(connection, self.schema)
+
+    def drop(self) -> None:
+        """Remove the schema with all that is recorded in it; one that is not there is no error."""
+        with self.begin() as connection:
+            connection.execute(text(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE"))
 
     @contextmanager
     def transaction(self) -> Iterator[Self]:

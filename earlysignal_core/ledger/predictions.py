@@ -196,7 +196,7 @@ class _Kept:
             told = pd.concat([pd.DataFrame(self._told, copy=False), told], ignore_index=True)
             features = pd.concat([self._features, features], ignore_index=True)
         self._told = {str(name): told[name].array for name in told}
-        self._features, self._newest = features[sorted(features)], newest
+        self._features, self._newest = features[sorted(features.columns.astype(str))], newest
 
     def between(
         self,

@@ -113,7 +113,7 @@ def recent_rows(ledger: Ledger, now: pd.Timestamp, days: int, version: str | Non
     values = found.reindex(columns=features).to_numpy(dtype="float64")
     known = ~np.isnan(values).all(axis=1)
     told = found.loc[known, ["event", "symbol", "as_of", "predicted_probability"]].reset_index(drop=True)
-    rows = pd.concat([told, pd.DataFrame(values[known], columns=features)], axis=1)
+    rows: pd.DataFrame = pd.concat([told, pd.DataFrame(values[known], columns=features)], axis=1)
     return rows.rename(columns={"predicted_probability": "probability"})
 
 
