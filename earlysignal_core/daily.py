@@ -230,8 +230,9 @@ def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None 
         _refuse_out_of_order(day, ledger)
         examples = scheduled_examples(lake, source, first + pd.Timedelta(1, "ns"), last)
         missed = announced_already(lake, source, examples, at)
-        asked = served_between(ledger, first, last)["event"]  # by a run that was killed on its way
-        examples = examples[~examples["event"].isin([*missed["event"], *asked])].reset_index(drop=True)
+        if len(examples):
+            asked = served_between(ledger, first, last)["event"]  # by a run that was killed on its way
+            examples = examples[~examples["event"].isin([*missed["event"], *asked])].reset_index(drop=True)
         if champion is not None and len(examples):
             serving = production.settings.serving
             back = answer_and_record(ledger, lake, source, production.models, examples, at, serving)

@@ -2,9 +2,10 @@
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import psycopg2
 from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - it is a class
@@ -119,6 +120,11 @@ class Ledger:
                 raise
             raise self._explained(original) from None
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether it is within a transaction, so that what is read may still be undone."""
+        return self._joined is not None
+
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
@@ -157,35 +163,82 @@ class Ledger:
 
 
 class RememberingLedger(Ledger):
-    """A ledger that keeps in memory what it has read and nobody can change, for who lives years of days: a replay.
+    """A ledger that keeps in memory what it has read until it writes: for who lives years of days, like a replay.
 
-    Only for one who writes alone: of several writers a row may appear after one with a higher number, and would never
-    be read.
+    Only for one who writes alone, and through this object: what others write is not seen.
 
     Parameters
     ----------
     url, schema : str
         As for `Ledger`.
-
-    Attributes
-    ----------
-    kept : dict of str to Any
-        By table, what its module keeps.
     """
 
     _may_outlive_the_server = False
 
     def __init__(self, url: str, schema: str) -> None:
         super().__init__(url, schema)
-        self.kept: dict[str, Any] = {}
-
-    @property
-    def is_joined(self) -> bool:
-        """Whether it is within a transaction: what is read there may be undone, and is not to be kept."""
-        return self._joined is not None
+        self.memory = Memory()
+        event.listen(self._engine, "before_cursor_execute", self._note_statement)
+        event.listen(self._engine, "rollback", self._note_rollback)
+        event.listen(self._engine, "rollback_savepoint", self._note_rollback)
 
     def _settle(self, connection: DriverConnection, record: Any) -> None:
         super()._settle(connection, record)
         with connection.cursor() as cursor:  # what a loss of power takes can be lived again
             cursor.execute("SET synchronous_commit = off")
         connection.commit()
+
+    def _note_statement(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.lstrip().startswith("SELECT"):
+            self.memory.forget()
+
+    def _note_rollback(self, *_: Any) -> None:
+        self.memory.forget()
+
+
+class Memory:
+    """What has been read since the last write.
+
+    Attributes
+    ----------
+    writes : int
+        Grows with every statement that may have changed something.
+    lasting : dict of str to Any
+        What a module keeps longer, of rows that nobody can change.
+    """
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.lasting: dict[str, Any] = {}
+        self._answers: dict[Any, Any] = {}
+
+    def forget(self) -> None:
+        """Something is written, or undone."""
+        self.writes += 1
+        self._answers.clear()
+
+    def answer(self, question: Any, read: Callable[[], Any]) -> Any:
+        """Return the answer to a question, read if it has not been asked since the last write."""
+        if question not in self._answers:
+            self._answers[question] = read()
+        return self._answers[question]
+
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+
+
+def remembered(
+    read: Callable[Concatenate[Ledger, Asked], Answer],
+) -> Callable[Concatenate[Ledger, Asked], Answer]:
+    """Let a ledger that remembers answer a function from memory; what it returns must be immutable."""
+
+    @wraps(read)
+    def reading(ledger: Ledger, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        if not isinstance(ledger, RememberingLedger):
+            return read(ledger, *args, **kwargs)
+        question = (read, args, tuple(sorted(kwargs.items())))
+        answer: Answer = ledger.memory.answer(question, lambda: read(ledger, *args, **kwargs))
+        return answer
+
+    return reading

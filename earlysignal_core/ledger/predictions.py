@@ -151,7 +151,7 @@ def read(
         ``id`` and `Prediction`'s columns.
     """
     if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
-        kept: _Kept = ledger.kept.setdefault(_table.name, _Kept())
+        kept: _Kept = ledger.memory.lasting.setdefault(_table.name, _Kept())
         kept.read_on(ledger)
         return kept.between(since, until, versions=versions, served=served, features=features)
     window = (_table.c.prediction_date > utc(since)) & (_table.c.prediction_date <= utc(until))
@@ -174,14 +174,17 @@ class _Kept:
     """All predictions that have been read: they are never changed, so that only new ones are asked for."""
 
     def __init__(self) -> None:
-        self._newest = 0
+        self._newest, self._writes = 0, -1
         self._told: dict[str, Any] = {}
         self._text: set[str] = set()
         self._features = pd.DataFrame()
 
-    def read_on(self, ledger: Ledger) -> None:
+    def read_on(self, ledger: RememberingLedger) -> None:
         """Read what is new."""
+        if self._writes == ledger.memory.writes:
+            return
         with ledger.begin() as connection:
+            self._writes = ledger.memory.writes
             newest = connection.scalar(select(func.max(_table.c.id))) or 0
             if newest == self._newest and self._told:
                 return

@@ -173,6 +173,11 @@ def known_results(lake: Lake, quarters: Sequence[Quarter], now: pd.Timestamp) ->
     return known.reset_index(drop=True)
 
 
+def first_results(earnings: pd.DataFrame) -> pd.DataFrame:
+    """Return the first step of `results` of each event, the announcement itself, by event."""
+    return results(earnings).drop_duplicates("event").set_index("event")
+
+
 def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
     if asked.empty:
         return _steps(asked, Horizon.LABEL)

@@ -18,11 +18,12 @@ from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, OutcomeSt
 from earlysignal_core.models.bundle import metadata_of
 from earlysignal_core.monitoring import performance
 from earlysignal_core.monitoring.announced import SEASONS_BACK, Announced
-from earlysignal_core.monitoring.outcomes import known_results, quarters_since
+from earlysignal_core.monitoring.outcomes import EARNINGS, first_results, quarters_since
 from earlysignal_core.monitoring.retrain_policy import Cause
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import CACHES, KNOWABLE, UNIVERSE
+from earlysignal_core.validation import no_rows
 
 ARRIVAL_DAYS = 455
 WALK_FORWARD_AUC = "walk_forward_auc"
@@ -42,6 +43,7 @@ _JUDGED = [
     *("event", "symbol", "company", "announced_on", "as_of", "version", "probability", "threshold", "never", "label"),
     *("return_7d", "benchmark_7d"),
 ]
+_NO_RESULTS = first_results(no_rows("earnings"))
 _OF_PREDICTION = {"id", *(column.name for column in fields(Prediction))}
 
 
@@ -142,9 +144,9 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     served = predictions.read(ledger, now - _HISTORY, now, served=True)
     answered = served["predicted_probability"].notna() & (served["model_version"] != predictions.RULE)
     quarters = quarters_since(lake, source, "earnings", now - _COMPANY_QUARTERS * 91 * _DAY, now)
-    announcements = known_results(lake, quarters, now).drop_duplicates("event")
-    events = _by_event(served[answered], announcements)
-    asked = events if answered.all() else _by_event(served, announcements)
+    announcements = lake.derive(first_results, "earnings", quarters, EARNINGS) if quarters else _NO_RESULTS
+    events = _by_event(served[answered], announcements, now)
+    asked = events if answered.all() else _by_event(served, announcements, now)
     inside = _within(events["announced_on"], now)
     rows, asked = events[inside].reset_index(drop=True), asked[_within(asked["announced_on"], now)]
     rows = _with_outcomes(ledger, rows, now)
@@ -156,7 +158,7 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
         benchmark_7d=returns["benchmark_7d"],
     )
     status, label = rows["status"], rows["actual_class"]
-    came = rows.loc[rows["event"].isin(announcements["event"]), "event"]
+    came = rows.loc[rows["came"], "event"]
     return Judged(
         predictions=judged[_JUDGED],
         earlier=events[~inside].rename(columns=_RENAMED)[["event", "as_of", "probability"]].reset_index(drop=True),
@@ -268,11 +270,16 @@ def _within(days: pd.Series, now: pd.Timestamp) -> pd.Series:
     return within
 
 
-def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame) -> pd.DataFrame:
-    """Return one row an event, with the day on which it was announced in place of the expected one, and its session."""
+def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
+    """Return one row an event, with the day on which it was announced in place of the expected one, and its session.
+
+    ``came`` says whether it has been announced.
+    """
     chosen = _one_an_event(rows).sort_values("id", ignore_index=True).rename(columns={"announced_on": "expected_on"})
-    found = chosen.merge(announcements[["event", "announced_on", "session"]], on="event", how="left", validate="1:1")
-    return found.assign(announced_on=found["announced_on"].fillna(found["expected_on"]))
+    found = announcements.reindex(chosen["event"]).reset_index(drop=True)
+    came = found[KNOWABLE] <= now
+    announced_on = found["announced_on"].where(came, chosen["expected_on"])
+    return chosen.assign(announced_on=announced_on, session=found["session"].where(came), came=came)
 
 
 def _returns(
