@@ -84,11 +84,14 @@ class Production:
     lake : Lake
     ledger : Ledger
     settings : Settings
+    causes : frozenset of Cause
+        The lines of the tree "when to retrain" that may act: all, but for a replay of another policy.
     """
 
     lake: Lake
     ledger: Ledger
     settings: Settings
+    causes: frozenset[Cause] = frozenset(Cause)
 
     @cached_property
     def source(self) -> SourceDescription:
@@ -227,8 +230,9 @@ def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None 
         _refuse_out_of_order(day, ledger)
         examples = scheduled_examples(lake, source, first + pd.Timedelta(1, "ns"), last)
         missed = announced_already(lake, source, examples, at)
-        asked = served_between(ledger, first, last)["event"]  # by a run that was killed on its way
-        examples = examples[~examples["event"].isin([*missed["event"], *asked])].reset_index(drop=True)
+        if len(examples):
+            asked = served_between(ledger, first, last)["event"]  # by a run that was killed on its way
+            examples = examples[~examples["event"].isin([*missed["event"], *asked])].reset_index(drop=True)
         if champion is not None and len(examples):
             serving = production.settings.serving
             back = answer_and_record(ledger, lake, source, production.models, examples, at, serving)
@@ -331,7 +335,8 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
         champion = deployments.champion(ledger)
         figures["champions"] = float(champion is not None)
         is_lost = champion is not None and production.champion() is None
-        found = retrain_policy.decide(day, figures, strict=production.settings.strict_rules)
+        strict, causes = production.settings.strict_rules, production.causes
+        found = retrain_policy.decide(day, figures, strict=strict, causes=causes)
         DayRecord(DECISION, day, figures, verdict_rows(found.verdicts)).save(lake)
         judgements = _of_those_in_shadow(production, at) if calendar["first_session_of_week"] else []
         with ledger.transaction() as joined:

@@ -10,7 +10,7 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
 
 from earlysignal_core.ledger import freezes, rows, schema
-from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.connection import Ledger, remembered
 from earlysignal_core.ledger.decisions import Decision, expect, write
 from earlysignal_core.ledger.errors import ConflictError, LedgerError
 from earlysignal_core.ledger.moments import from_database, utc
@@ -58,12 +58,14 @@ class Deployment:
     predecessor: int | None
 
 
+@remembered
 def champion(ledger: Ledger) -> Deployment | None:
     """Return the model that serves, or None before the first promotion."""
     with ledger.begin() as connection:
         return _champion(connection)
 
 
+@remembered
 def previous_champion(ledger: Ledger) -> Deployment | None:
     """Return the deployment to which a roll-back would return, or None where there is none."""
     with ledger.begin() as connection:
