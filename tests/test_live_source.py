@@ -118,6 +118,15 @@ def test_a_month_later_it_asks_only_for_what_can_have_changed(world):
     assert statements == [], "nobody has announced since"
 
 
+def test_quarters_may_be_read_in_any_order(world):
+    forwards, backwards = world.source(), world.source()
+    expected = [forwards.read("sec_filings", quarter) for quarter in (LAST, NOW)]
+    found = [backwards.read("sec_filings", quarter) for quarter in (NOW, LAST)]
+    assert all(len(rows) for rows in expected)
+    for rows, others in zip(expected, found[::-1], strict=True):
+        pd.testing.assert_frame_equal(rows, others)
+
+
 def test_a_statement_is_asked_for_until_it_is_there(world):
     table = world.fmp.tables["income-statement"]
     missing = [row for row in table if row["date"] == "2023-12-31"]
