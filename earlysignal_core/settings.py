@@ -160,7 +160,7 @@ class Settings(BaseSettings):
     report_url: str = "http://127.0.0.1:3001"
     synthetic: SyntheticSettings = SyntheticSettings()
     universe: str | None = None
-    window_months: int | None = Field(None, ge=3)
+    window_months: int | None = Field(None, ge=3, le=600)
     warmup_quarters: int = Field(10, ge=1)
     embargo_days: int = Field(7, ge=0)
     cost_bps: float = Field(10.0, ge=0)

@@ -185,9 +185,11 @@ def retrain_figures(ledger: Ledger, day: pd.Timestamp) -> Retrains:
     history = [request for request in retrain_requests.every(ledger) if request.day <= day]
     running = sum(request.state is RetrainState.STARTED for request in history)
     pending = sum(request.state is RetrainState.PENDING for request in history)
-    started = [r.started_at.tz_localize(None).normalize() for r in history if r.started_at is not None]
+    # One that has failed, or gave way to another before it began, is as if it had not been asked for.
+    made = [request for request in history if request.state not in (RetrainState.FAILED, RetrainState.SUPERSEDED)]
+    started = [r.started_at.tz_localize(None).normalize() for r in made if r.started_at is not None]
     # A first model has learned of every season that had ended.
-    after_season = [request.day for request in history if request.cause in (Cause.SEASON, Cause.FIRST)]
+    after_season = [request.day for request in made if request.cause in (Cause.SEASON, Cause.FIRST)]
     return Retrains(
         figures={
             "running_retrains": float(running),
