@@ -63,8 +63,10 @@ class System:
 
     def everything(self) -> list[psutil.Process]:
         """All that runs for it, PostgreSQL too."""
-        postgres = int((self.home / "postgres" / "postmaster.pid").read_text().split()[0])
-        whole = [psutil.Process(self.process.pid), psutil.Process(postgres)]
+        whole = [psutil.Process(self.process.pid)]
+        postmaster = self.home / "postgres" / "postmaster.pid"
+        if postmaster.exists():
+            whole.append(psutil.Process(int(postmaster.read_text().split()[0])))
         return whole + [child for process in whole for child in process.children(recursive=True)]
 
     def ask(self, query: str, **variables: Any) -> Any:
@@ -185,7 +187,7 @@ def starting(
         )
     system = System(process, home, port, report_port, log)
     try:
-        wait_for(lambda: process.poll() is not None or "Ctrl-C stops everything" in system.said())
+        wait_for(lambda: process.poll() is not None or "Ctrl-C stops everything" in system.said(), seconds=150)
         assert process.poll() is None, system.said()
         yield system
     finally:

@@ -40,13 +40,11 @@ def ledger_of(home: Path, file: Path) -> dict[str, list[tuple[tuple[str, str], .
     do(home, "ledger", "backup", file)
     with zipfile.ZipFile(file) as archive:
         tables = {name: archive.read(name).decode() for name in archive.namelist() if name.endswith(".csv")}
-        columns = json.loads(archive.read("ledger.json"))["tables"]
     found = {}
     for name, content in tables.items():
-        table = name.removesuffix(".csv")
-        rows = csv.DictReader(io.StringIO(content), fieldnames=columns[table]["columns"])
+        rows = csv.DictReader(io.StringIO(content))
         kept = (tuple((key, value) for key, value in row.items() if key not in OF_THE_MACHINE) for row in rows)
-        found[table] = sorted(kept)
+        found[name.removesuffix(".csv")] = sorted(kept)
     return found
 
 
@@ -144,8 +142,7 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_dies(tmp_path: Path, webho
         lived = [run.tags["earlysignal/day"] for run in system.runs_of("day") if run.status == "SUCCESS"]
         assert lived == [FIRST, *WEEK]
         wait_for(lambda: {"Run failed: retrain 2015-10-14", f"Run failed: day {WEEK[1]}"} <= titles(webhook))
-        print(took)  # noqa: T201
-        assert max(took.values()) < 60, took
+        assert max(took.values()) < 90, took  # 33 s on a machine with five times the work that it can do
 
         # The same days in peace.
         do(undisturbed, "retrain", "--reason", "a test")
@@ -153,8 +150,13 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_dies(tmp_path: Path, webho
         do(undisturbed, "promote", NEW, "--reason", "a test")
         do(undisturbed, "days", "--to", WEEK[-1])
         ours, theirs = ledger_of(home, tmp_path / "a.zip"), ledger_of(undisturbed, tmp_path / "b.zip")
-        for table in sorted(set(theirs) - {"alerts", "prediction_requests"}):
-            assert ours[table] == theirs[table], table
+        # A day that is lived twice raises its alerts once and asks the model twice, and each failure is told.
+        compared = set(theirs) - {"alerts", "prediction_requests", "clock"}
+        assert {table for table in compared if ours[table] != theirs[table]} == set()
+        assert len(ours["ml_predictions"]) > 10
+        assert len(ours["ml_outcomes"]) > 5
+        assert set(theirs["alerts"]) <= set(ours["alerts"])
+        assert set(theirs["prediction_requests"]) <= set(ours["prediction_requests"])
 
         # The champion's file is damaged: its predecessor takes over, somebody is told, and the day goes on.
         (model,) = (workspace(home) / "lake").glob(f"models/*/{NEW}/model.txt")
