@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production
+from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production, replays
 from earlysignal_assets.jobs import JOBS
 from earlysignal_assets.operations import OPERATIONS
 from earlysignal_assets.partitions import WORKSPACE
@@ -10,7 +10,9 @@ from earlysignal_assets.resources import LakeResource, LedgerResource, SourceRes
 from earlysignal_assets.sensors import SENSORS
 
 defs = dg.Definitions(
-    assets=dg.load_assets_from_modules([caches, features, datasets, models, evaluation, production, monitoring]),
+    assets=dg.load_assets_from_modules(
+        [caches, features, datasets, models, evaluation, production, monitoring, replays]
+    ),
     jobs=[*JOBS, *OPERATIONS],
     sensors=SENSORS,
     resources={"lake": LakeResource(url=WORKSPACE.lake_url), "source": SourceResource(), "ledger": LedgerResource()},

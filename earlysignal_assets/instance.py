@@ -8,7 +8,7 @@ from pathlib import Path
 from earlysignal_assets.postgres import ensure_database, server
 from earlysignal_assets.workspace import Workspace
 from earlysignal_core.errors import EarlySignalError
-from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.connection import Ledger, RememberingLedger
 
 _CONFIGURATION = Path(__file__).parents[1] / "dagster.yaml"
 _STORAGE = b"""
@@ -93,6 +93,28 @@ def ledger_of(workspace: Workspace) -> Iterator[Ledger]:
         server(workspace.home, url.get_secret_value() if url else None) as base_url,
         Ledger(_database(base_url, f"ledger_{workspace.name}")) as ledger,
     ):
+        ledger.migrate()
+        yield ledger
+
+
+@contextmanager
+def replay_ledger_of(workspace: Workspace, name: str) -> Iterator[RememberingLedger]:
+    """Start PostgreSQL if need be and open an empty ledger for a replay, in the schema ``replay_<name>``.
+
+    What an earlier replay of that name has left is removed; what this one leaves stays to be looked at.
+
+    Raises
+    ------
+    EarlySignalError
+        As for `ledger_of`.
+    """
+    url = workspace.settings.database_url
+    source_folder(workspace.home, workspace.name)
+    with (
+        server(workspace.home, url.get_secret_value() if url else None) as base_url,
+        RememberingLedger(_database(base_url, f"ledger_{workspace.name}"), f"replay_{name}") as ledger,
+    ):
+        ledger.drop()
         ledger.migrate()
         yield ledger
 

@@ -53,7 +53,9 @@ def begin(
     """
     ledger, at, tags = production.ledger, Hour.CHALLENGE.of(day), context.run.tags
     if REQUEST in tags:
-        return retrain_requests.start(ledger, int(tags[REQUEST]), int(tags[ATTEMPT]), context.run.run_id, at)
+        asked = retrain_requests.get(ledger, int(tags[REQUEST]))
+        begins = max(at, asked.requested_at)
+        return retrain_requests.start(ledger, asked.id, int(tags[ATTEMPT]), context.run.run_id, begins)
     last = days.last_finished(ledger)
     if day != last:
         stands = f"{last:%Y-%m-%d}" if last is not None else "none"
@@ -116,9 +118,19 @@ def note_lost_retrain(instance: dg.DagsterInstance, ledger: Ledger, now: pd.Time
         The domain's moment (UTC).
     """
     request = retrain_requests.in_flight(ledger)
-    if request is None or request.run_id is None or request.state is not RetrainState.STARTED:
+    if request is None:
         return
-    run = instance.get_run_by_id(request.run_id)
-    if run is not None and run.is_finished:
-        what = name_of(run.job_name, run.tags)
-        note_failure(ledger, what, run.tags, run.run_id, "The run is over, and its retrain is not.", now)
+    if request.state is RetrainState.STARTED:
+        run = instance.get_run_by_id(str(request.run_id))
+        attempt = request.attempts
+    else:  # its run may have ended before it could begin, cancelled say
+        begun = {REQUEST: str(request.id), ATTEMPT: str(request.next_attempt)}
+        run = next(iter(instance.get_runs(dg.RunsFilter(tags=begun), limit=1)), None)
+        attempt = request.next_attempt
+        if run is None:
+            return
+    if run is None or run.is_finished:  # unknown: the ledger was restored beside another Dagster
+        tags = run.tags if run is not None else {REQUEST: str(request.id), ATTEMPT: str(attempt)}
+        what = name_of(run.job_name, tags) if run is not None else f"retrain request {request.id}"
+        run_id = run.run_id if run is not None else str(request.run_id)
+        note_failure(ledger, what, tags, run_id, "The run is over, and its retrain is not.", now)

@@ -36,6 +36,23 @@ class SourceResource(dg.ConfigurableResource[Source]):
         return open_source(Settings())
 
 
+def ledger_url() -> str:
+    """Return the database of the workspace's ledgers.
+
+    Raises
+    ------
+    EarlySignalError
+        If the settings name none.
+    """
+    url = Settings().ledger_url
+    if url is None:
+        raise EarlySignalError(
+            "no ledger is named. Remedy: start Dagster by `earlysignal up`, or set EARLYSIGNAL_LEDGER_URL to a "
+            "PostgreSQL database."
+        )
+    return url.get_secret_value()
+
+
 class LedgerResource(dg.ConfigurableResource[Ledger]):
     """The ledger that the settings name; it is open for as long as a run lasts.
 
@@ -48,12 +65,6 @@ class LedgerResource(dg.ConfigurableResource[Ledger]):
         context: dg.InitResourceContext,  # noqa: ARG002 - Dagster passes it by name
     ) -> Generator[Ledger, None, None]:
         """Open it at its newest revision, and close it."""
-        url = Settings().ledger_url
-        if url is None:
-            raise EarlySignalError(
-                "no ledger is named. Remedy: start Dagster by `earlysignal up`, or set EARLYSIGNAL_LEDGER_URL to a "
-                "PostgreSQL database."
-            )
-        with Ledger(url.get_secret_value()) as ledger:
+        with Ledger(ledger_url()) as ledger:
             ledger.migrate()
             yield ledger

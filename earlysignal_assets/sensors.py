@@ -1,5 +1,6 @@
 """Sensors, all of them running from the start: the report, the day, retrains, failed runs, alerts."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -8,6 +9,7 @@ from earlysignal_assets.clock import domain_now
 from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB, job_named
 from earlysignal_assets.requests import (
     DAY,
+    REQUEST,
     name_of,
     note_failure,
     note_lost_retrain,
@@ -24,6 +26,7 @@ from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 15, 3600  # seconds
+_RETRAIN_PAUSES = (15, 900)  # an outage that outlives the second is told by an alert
 # Plain `dagster dev` has no ledger: what asks it waits to be switched on.
 _ON = dg.DefaultSensorStatus.RUNNING if Settings().ledger_url else dg.DefaultSensorStatus.STOPPED
 
@@ -49,21 +52,20 @@ def day_sensor(
     A day whose run has failed is tried again after a pause that doubles, up to an hour. How often this looks says
     nothing of when a day's steps act: they have moments of their own.
     """
-    if days.clock(ledger) is None and days.last_finished(ledger) is None:
+    described = source.description
+    if not described.grows and days.clock(ledger) is None and days.last_finished(ledger) is None:
         return dg.SkipReason("Production has not begun: `earlysignal clock 2016-01-04`, or the job `move_clock`.")
     # What the source says, not what the lake remembers of it: an empty lake is filled by the first day.
-    found = daily.next_day(ledger, source.description, domain_now(ledger))
+    found = daily.next_day(ledger, described, domain_now(ledger))
     if found.day is None:
         return dg.SkipReason(found.reason)
     key = f"{found.day:%Y-%m-%d}"
     tried = context.instance.get_run_records(dg.RunsFilter(job_name=DAY_JOB, tags={DAY: key}))
     if any(not record.dagster_run.is_finished for record in tried):
         return dg.SkipReason(f"{key} is under way")
-    if tried:
-        ended = max(record.end_time or 0.0 for record in tried)
-        pause = min(_FIRST_PAUSE * 2 ** (len(tried) - 1), _LONGEST_PAUSE)
-        if datetime.now(UTC).timestamp() < ended + pause:
-            return dg.SkipReason(f"{key} has failed {len(tried)} time(s) and is tried again {pause} s later")
+    pauses = [min(_FIRST_PAUSE * 2**failure, _LONGEST_PAUSE) for failure in range(len(tried))]
+    if waits := _waits(tried, pauses):
+        return dg.SkipReason(f"{key} has failed {len(tried)} time(s) and is tried again {waits}")
     attempt = len(tried) + 1
     request = dg.RunRequest(run_key=f"day-{key}-{attempt}", partition_key=key, tags=tags_of_day(found.day, attempt))
     return dg.SensorResult(run_requests=[request])
@@ -91,6 +93,9 @@ def retrain_sensor(
     last = days.last_finished(ledger)
     if not retrain_policy.may_start(request, last):
         return dg.SkipReason(f"request {request.id} ({request.cause}) waits for the weekend")
+    tried = context.instance.get_run_records(dg.RunsFilter(tags={REQUEST: str(request.id)}))
+    if waits := _waits(tried, _RETRAIN_PAUSES[: request.attempts]):
+        return dg.SkipReason(f"request {request.id} has failed {request.attempts} time(s) and is tried again {waits}")
     key = f"{last:%Y-%m-%d}"
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=request.run_key, partition_key=key, tags=tags_of_retrain(request))]
@@ -114,6 +119,14 @@ def alert_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SkipReason:
     """Sends the alerts that the ledger holds to the addresses of EARLYSIGNAL_ALERT_URLS; what fails is tried again."""
     made = deliver(ledger, Settings().alert_urls, domain_now(ledger))
     return dg.SkipReason(", ".join(f"{count} {outcome}" for outcome, count in made.items()) or "nothing to send")
+
+
+def _waits(tried: Sequence[dg.RunRecord], pauses: Sequence[int]) -> str:
+    """Say when what has failed is tried again, or nothing where that may be now."""
+    if not tried or not pauses:
+        return ""
+    again = max(record.end_time or 0.0 for record in tried) + pauses[-1]
+    return f"{pauses[-1]} s later" if datetime.now(UTC).timestamp() < again else ""
 
 
 SENSORS = [report_sensor, day_sensor, retrain_sensor, failure_sensor, alert_sensor]

@@ -178,3 +178,13 @@ def _grouped(left_out: Mapping[str, str]) -> dict[str, list[str]]:
     for quarter, reason in left_out.items():
         grouped.setdefault("".join(c for c in reason if not c.isdigit()), []).append(quarter)
     return {left_out[quarters[-1]]: quarters for quarters in grouped.values()}
+
+
+def print_replays(console: Console, comparison: pd.DataFrame) -> None:
+    """Print one line a policy, as of `replay_report.comparison`."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Policies replayed", title_justify="left")
+    for name in comparison.columns:
+        table.add_column(str(name), justify="left" if name == "policy" else "right")
+    for row in comparison.to_numpy().tolist():
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    console.print(table)

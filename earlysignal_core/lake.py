@@ -5,12 +5,12 @@ import io
 import os
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import pandas as pd
@@ -22,6 +22,7 @@ from earlysignal_core.quarters import Quarter
 
 WHOLE = "all"
 Partition = Quarter | date
+Made = TypeVar("Made")
 
 
 class Lake:
@@ -72,6 +73,33 @@ class Lake:
             frame: pd.DataFrame = pq.read_table(content, columns=columns).to_pandas()
             parts.append(frame)
         return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
+
+    def derive(
+        self,
+        make: Callable[[pd.DataFrame], Made],
+        table: str,
+        quarters: Iterable[Partition],
+        columns: list[str] | None = None,
+    ) -> Made:
+        """Return what a function makes of the rows of some quarters, and of nothing else.
+
+        Nobody may change what is returned: a lake that remembers hands it out again.
+
+        Parameters
+        ----------
+        make : function of a DataFrame
+            One that lives as long as the program, so that it can be recognised; it asks for the same columns always.
+        table : str
+        quarters : iterable of Quarter
+        columns : list of str, optional
+            Those that it needs.
+
+        Raises
+        ------
+        MissingPartitionError
+            As for `read`.
+        """
+        return make(self.read(table, quarters, columns))
 
     def has(self, table: str, quarter: Partition | None = None) -> bool:
         """Say whether a partition is there."""
@@ -134,6 +162,12 @@ class Lake:
             raise self._refused(path, error) from error
         return hashlib.sha256(content).hexdigest()
 
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder and all that is in it; one that is not there is no error."""
+        self._fs.invalidate_cache()
+        if self._fs.isdir(f"{self._root}/{folder}"):
+            self._fs.rm(f"{self._root}/{folder}", recursive=True)
+
     def remove(self, path: str) -> None:
         """Remove a file; one that is not there is no error."""
         if self.exists(path):
@@ -185,16 +219,16 @@ class Lake:
         return f"{table}/{quarter or WHOLE}.parquet"
 
 
-# Table, quarters and columns, as they were asked for.
-_Key = tuple[str, tuple[Partition, ...] | None, tuple[str, ...] | None]
+# Table, quarters, and the columns that were asked for or the function that made something of the rows.
+_Key = tuple[str, tuple[Partition, ...] | None, tuple[str, ...] | Callable[[pd.DataFrame], Any] | None]
 
 
 @dataclass(frozen=True)
 class _Remembered:
-    """Rows, with the state of each file that they were read from and their size in bytes."""
+    """Rows or what was made of them, with the state of each file that was read and the size in bytes."""
 
     files: dict[str, dict[str, Any]]
-    rows: pd.DataFrame
+    content: Any
     size: int
 
 
@@ -203,15 +237,15 @@ class RememberingLake(Lake):
 
     Every read looks first whether the files are still those that were read (on a local disk by inode, time and size),
     so that a partition that was replaced, by whomever, is read anew. What is handed out is the caller's own: pandas
-    copies what a caller changes. Safe to be read by several threads; two that ask at once for what is not there yet
-    may both read it.
+    copies what a caller changes. What was derived from whole partitions is kept with them. Safe to be read by several
+    threads; two that ask at once for what is not there yet may both read it.
 
     Parameters
     ----------
     url : str
         As for `Lake`.
     capacity : int
-        Bytes of rows that are kept at most; those used longest ago go first.
+        Bytes that are kept at most, what was derived counted like the rows; those used longest ago go first.
     """
 
     def __init__(self, url: str, capacity: int = 1 << 30) -> None:
@@ -227,6 +261,24 @@ class RememberingLake(Lake):
         wanted = None if quarters is None else tuple(quarters)
         return self._rows(table, wanted, columns).copy(deep=False)
 
+    def derive(
+        self,
+        make: Callable[[pd.DataFrame], Made],
+        table: str,
+        quarters: Iterable[Partition],
+        columns: list[str] | None = None,
+    ) -> Made:
+        """Return what a function makes of the rows of some quarters, as `Lake.derive` does."""
+        wanted = tuple(quarters)
+        files = self._states(table, wanted)
+        found = self._found((table, wanted, make), files)
+        if found is None:
+            rows = self._rows(table, wanted, columns)
+            found = _Remembered(files, make(rows.copy(deep=False)), int(rows.memory_usage(deep=True).sum()))
+            self._keep((table, wanted, make), found)
+        made: Made = found.content
+        return made
+
     def write_bytes(self, path: str, content: bytes) -> str:
         """Replace a file whole and return its SHA-256."""
         written = super().write_bytes(path, content)
@@ -237,19 +289,21 @@ class RememberingLake(Lake):
 
     def _rows(self, table: str, quarters: tuple[Partition, ...] | None, columns: list[str] | None) -> pd.DataFrame:
         # Looked at before the rows are read: what is replaced in between is read once more at the next call.
-        files = {self._path(table, part): self._state(table, part) for part in quarters or (None,)}
-        key = (table, quarters, None if columns is None else tuple(columns))
-        with self._lock:
-            found = self._kept.get(key)
-            if found is not None and found.files == files:
-                self._kept.move_to_end(key)
-                return found.rows
+        files = self._states(table, quarters)
+        key: _Key = (table, quarters, None if columns is None else tuple(columns))
+        found = self._found(key, files)
+        if found is not None:
+            kept: pd.DataFrame = found.content
+            return kept
         if quarters is not None and len(quarters) > 1:  # only the parts that have changed are read
             rows = pd.concat([self._rows(table, (quarter,), columns) for quarter in quarters], ignore_index=True)
         else:
             rows = super().read(table, quarters, columns)
         self._keep(key, _Remembered(files, rows, int(rows.memory_usage(deep=True).sum())))
         return rows
+
+    def _states(self, table: str, quarters: tuple[Partition, ...] | None) -> dict[str, dict[str, Any]]:
+        return {self._path(table, part): self._state(table, part) for part in quarters or (None,)}
 
     def _state(self, table: str, quarter: Partition | None) -> dict[str, Any]:
         """Return all that the file system knows of a partition's file: another one differs in some of it."""
@@ -259,6 +313,14 @@ class RememberingLake(Lake):
         except FileNotFoundError:
             raise MissingPartitionError(table, str(quarter or WHOLE)) from None
         return state
+
+    def _found(self, key: _Key, files: dict[str, dict[str, Any]]) -> _Remembered | None:
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None or found.files != files:
+                return None
+            self._kept.move_to_end(key)
+            return found
 
     def _keep(self, key: _Key, found: _Remembered) -> None:
         with self._lock:
@@ -271,3 +333,84 @@ class RememberingLake(Lake):
     def _forget(self, key: _Key) -> None:
         found = self._kept.pop(key, None)
         self._size -= found.size if found else 0
+
+
+class Overlay(RememberingLake):
+    """A lake over another one, of which it shows some tables; whatever else there is lies in a folder of its own.
+
+    So a replay reads the data of the live lake, and neither sees nor touches its models and records.
+
+    Parameters
+    ----------
+    url : str
+        Of the lake below.
+    shown : collection of str
+        The tables and files of it that are seen. They cannot be written.
+    folder : str
+        Where, in the lake below, everything else is.
+    capacity : int
+        As for `RememberingLake`.
+    """
+
+    def __init__(self, url: str, shown: Collection[str], folder: str, capacity: int = 1 << 30) -> None:
+        super().__init__(url, capacity)
+        self._shown, self._own = frozenset(shown), Lake(f"{url.rstrip('/')}/{folder}")
+
+    def read(
+        self, table: str, quarters: Iterable[Partition] | None = None, columns: list[str] | None = None
+    ) -> pd.DataFrame:
+        """Return the rows of some quarters or of an unpartitioned table, as `Lake.read` does."""
+        if table in self._shown:
+            return super().read(table, quarters, columns)
+        return self._own.read(table, quarters, columns)
+
+    def exists(self, path: str) -> bool:
+        """Say whether a file is there."""
+        return super().exists(path) if self._is_shown(path) else self._own.exists(path)
+
+    def files(self, folder: str) -> list[str]:
+        """Return the paths of the files right in a folder, sorted."""
+        return super().files(folder) if self._is_shown(folder) else self._own.files(folder)
+
+    def folders(self, folder: str) -> list[str]:
+        """Return the names of the folders right in a folder, sorted."""
+        return super().folders(folder) if self._is_shown(folder) else self._own.folders(folder)
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return a file's content."""
+        return super().read_bytes(path) if self._is_shown(path) else self._own.read_bytes(path)
+
+    def write_bytes(self, path: str, content: bytes) -> str:
+        """Replace a file whole and return its SHA-256.
+
+        Raises
+        ------
+        LakeError
+            If it belongs to the lake below.
+        """
+        self._refuse_shown(path)
+        return self._own.write_bytes(path, content)
+
+    def remove(self, path: str) -> None:
+        """Remove a file of its own."""
+        self._refuse_shown(path)
+        self._own.remove(path)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove a folder of its own."""
+        self._refuse_shown(folder)
+        self._own.remove_folder(folder)
+
+    def claim(self, path: str, content: bytes) -> bytes:
+        """Create a file of its own if there is none and return what stands there."""
+        self._refuse_shown(path)
+        return self._own.claim(path, content)
+
+    def _is_shown(self, path: str) -> bool:
+        return path.split("/", 1)[0] in self._shown
+
+    def _refuse_shown(self, path: str) -> None:
+        if self._is_shown(path):
+            raise LakeError(
+                f"`{path}` belongs to the lake {self.url}, which is only read here. Remedy: write it there."
+            )

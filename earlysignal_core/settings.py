@@ -136,6 +136,10 @@ class LiveSettings(BaseModel):
         return str(Quarter.parse(value))
 
 
+COLLECTED = ("companies", "benchmark", "first", "tables", "series", "managers", "cusips")
+"""What the live source collects, among its settings: with another choice it is another source."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set; read from the environment with the prefix ``EARLYSIGNAL_``."""
 
@@ -156,7 +160,7 @@ class Settings(BaseSettings):
     report_url: str = "http://127.0.0.1:3001"
     synthetic: SyntheticSettings = SyntheticSettings()
     universe: str | None = None
-    window_months: int | None = Field(None, ge=3)
+    window_months: int | None = Field(None, ge=3, le=600)
     warmup_quarters: int = Field(10, ge=1)
     embargo_days: int = Field(7, ge=0)
     cost_bps: float = Field(10.0, ge=0)

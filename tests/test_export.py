@@ -18,7 +18,7 @@ def fill(source, lake):
     collect_universe(source, lake)
     for cache in CACHES:
         if cache != UNIVERSE:
-            collect(source, lake, cache, source.description.quarters)
+            collect(source, lake, cache, source.description.quarters[-2:])
 
 
 def assert_answers_alike(source, tape):

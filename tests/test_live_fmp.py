@@ -279,19 +279,18 @@ def test_price_targets_are_walked_once_and_then_from_the_newest_on(provider, cli
     assert [asked.params["page"] for asked in provider.asked[3:]] == ["0"], "one page brings what is new"
 
 
-def test_a_walk_that_was_cut_short_goes_on_where_it_stopped(provider, client, clock):
+@pytest.mark.parametrize(("days", "pages"), [(0, ["1", "2"]), (1, ["0", "1", "2"])])
+def test_a_walk_that_was_cut_short_goes_on_to_the_end(provider, client, clock, days, pages):
     published = pd.date_range("2023-01-01", periods=250, freq="D")[::-1]
     provider.tables["price-target-news"] = [target("A", f"{at:%Y-%m-%dT00:00:00.000Z}", "Bank", 1) for at in published]
-    begin = clock.now()
-    real, provider.answer = (
-        provider.answer,
-        lambda asked: stand_in.PREMIUM if asked.params["page"] == "1" else real(asked),
-    )
+    begin, real = clock.now(), provider.answer
+    provider.answer = lambda asked: stand_in.PREMIUM if asked.params["page"] == "1" else real(asked)
     with pytest.raises(NotInPlanError):
         client.price_targets("A", begin)
-    provider.answer = real
-    assert len(client.price_targets("A", begin)) == 250
-    assert [asked.params["page"] for asked in provider.asked] == ["0", "1", "1", "2"]
+    provider.answer, before = real, len(provider.asked)
+    clock.advance(days=days)
+    assert len(client.price_targets("A", begin if not days else clock.now())) == 250
+    assert [asked.params["page"] for asked in provider.asked[before:]] == pages
 
 
 def test_estimates_come_with_the_moment_at_which_they_were_seen(provider, client, clock):

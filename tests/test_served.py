@@ -146,6 +146,17 @@ def test_what_is_not_known_yet_is_not_judged(ledger: Ledger, tmp_path: Path) -> 
     assert cut.predictions["label"].tolist() == [1]
 
 
+def test_what_has_not_come_has_no_position_and_what_has_not_ended_no_return(ledger: Ledger, tmp_path: Path) -> None:
+    lake, source = world(tmp_path, announced(("A", "2018-07-10", 1.0, 1.5)))
+    predictions.record(ledger, [expected("A", "2018-07-10"), expected("C", "2018-07-11")])
+    early = judged(ledger, lake, source, night("2018-07-10")).predictions
+    assert early["event"].tolist() == ["A:18-Jun"]
+    assert early[["label", "return_7d", "benchmark_7d"]].isna().all(axis=None)
+    found = judged(ledger, lake, source, night("2018-07-17"))
+    assert found.counts["pending"] == 1
+    assert set(found.positions["event"]) == {"A:18-Jun"}
+
+
 def test_what_does_not_count_is_counted_apart(ledger: Ledger, tmp_path: Path) -> None:
     rows = announced(
         ("A", "2018-07-10", 1.0, 1.5),

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from PIL import Image
@@ -21,6 +22,7 @@ _INK, _FAINT = "#333333", "#999999"
 _DPI = 130
 _COLOURS = 64
 _MOST_FEATURES = 15
+_ENOUGH_FOR_A_LINE = 100
 
 
 def roc(evaluation: Evaluation) -> bytes:
@@ -119,6 +121,43 @@ def panel(evaluation: Evaluation) -> bytes:
     _roc(left, evaluation)
     _calibration(middle, evaluation.model)
     _confusion(right, evaluation.model.confusion, "At the stored threshold")
+    return _png(canvas)
+
+
+def timelines(watched: Mapping[str, pd.DataFrame], retrains: Mapping[str, pd.DataFrame]) -> bytes:
+    """Draw what several policies would have done, below each other on one axis of time.
+
+    Parameters
+    ----------
+    watched : mapping of str to DataFrame
+        By policy, one row a day: ``day, auc, labelled, psi, features_drifted``.
+    retrains : mapping of str to DataFrame
+        By policy, one row a retrain: ``day, came_to``.
+    """
+    colours = dict(zip(watched, [MODEL, SECOND, GOOD, BAD, SKY, "#CC79A7"], strict=False))
+    canvas, (auc, psi, drifted, acts) = _canvas(
+        rows=4, width=10, height=8.4, ratios=[3, 2, 2, 0.5 + 0.5 * len(watched)]
+    )
+    for name, days in watched.items():
+        enough = days["labelled"] >= _ENOUGH_FOR_A_LINE
+        auc.plot(days["day"], days["auc"].where(enough), color=colours[name], linewidth=1.2, label=name)
+        psi.plot(days["day"], days["psi"], color=colours[name], linewidth=1)
+        drifted.plot(days["day"], days["features_drifted"], color=colours[name], linewidth=1)
+    for place, (name, done) in enumerate(retrains.items()):
+        acts.axhline(place, color="#E6E6E6", linewidth=0.8, zorder=0)
+        promoted = done["came_to"] == "promoted"
+        acts.plot(done["day"][~promoted], [place] * int((~promoted).sum()), "|", color=colours[name], markersize=9)
+        acts.plot(done["day"][promoted], [place] * int(promoted.sum()), "o", color=colours[name], markersize=5.5)
+    _title(auc, f"AUC of the last 30 days, where at least {_ENOUGH_FOR_A_LINE} outcomes are known")
+    _title(psi, "Drift of the predictions (PSI)")
+    _title(drifted, "Features that drift")
+    _title(acts, "Retrains (strokes) and those whose model was promoted (dots)")
+    acts.set_yticks(range(len(retrains)), list(retrains))
+    acts.set_ylim(len(retrains) - 0.5, -0.5)
+    for axes in (psi, drifted, acts):
+        axes.sharex(auc)
+    if watched:
+        _legend(auc, "lower right")
     return _png(canvas)
 
 

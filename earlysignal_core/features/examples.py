@@ -46,43 +46,76 @@ def examples(earnings: pd.DataFrame, calendar: pd.DataFrame | None, universe: pd
     Of several rows of one event the first that has an actual is the announcement, as for its label: a date from which
     it was moved has none, and what comes later is a correction.
     """
-    rows = _announcement_of_each_event(earnings.assign(event=event_id(earnings)))
     if calendar is None:
-        rows = rows.assign(scheduled_on=rows["announced_on"], as_of=as_of(rows["announced_on"]))
+        rows = on_announced_dates(earnings)
     else:
-        moments = _first_moments(calendar).drop(columns="session")
+        rows = _announcement_of_each_event(earnings.assign(event=event_id(earnings)))
+        moments = first_moments(calendar).drop(columns="session")
         rows = rows.merge(moments, on=["symbol", "fiscal_period"], how="inner", validate="m:1")
         rows = rows[rows["as_of"] < rows[KNOWABLE]]
     return _with_sector(rows, universe)
 
 
-def scheduled(
-    calendar: pd.DataFrame, earnings: pd.DataFrame, universe: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp
-) -> pd.DataFrame:
-    """Return one row per announcement that falls due, whose outcome nobody knows yet.
+def on_announced_dates(earnings: pd.DataFrame) -> pd.DataFrame:
+    """Return the announcement of each event with its `as_of`, where dates are assumed known ahead."""
+    rows = _announcement_of_each_event(earnings.assign(event=event_id(earnings)))
+    return rows.assign(scheduled_on=rows["announced_on"], as_of=as_of(rows["announced_on"]))
+
+
+def first_moments(calendar: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each event, the first moment at which its date as then known was seven days ahead."""
+    rows = calendar.sort_values(["symbol", "fiscal_period", KNOWABLE], kind="stable")
+    moment = pd.Series(as_of(rows["expected_on"]), index=rows.index)
+    superseded_at = rows.groupby(["symbol", "fiscal_period"])[KNOWABLE].shift(-1)
+    in_force = (rows[KNOWABLE] <= moment) & ~(superseded_at <= moment)
+    due = rows.assign(as_of=moment, scheduled_on=rows["expected_on"])[in_force]
+    first: pd.DataFrame = due.drop_duplicates(["symbol", "fiscal_period"])
+    return first[["symbol", "fiscal_period", "scheduled_on", "session", "as_of"]]
+
+
+def first_known(earnings: pd.DataFrame) -> pd.Series:
+    """Return the moment from which each event's result was known, by event."""
+    actual = earnings[earnings["eps_actual"].notna()]
+    moments: pd.Series = actual.assign(event=event_id(actual)).groupby("event")[KNOWABLE].min()
+    return moments
+
+
+def due_between(rows: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp, universe: pd.DataFrame) -> pd.DataFrame:
+    """Return the examples with ``first <= as_of <= last`` (UTC), as of `examples`.
 
     Parameters
     ----------
-    calendar : DataFrame
-        The dates as they were scheduled.
-    earnings : DataFrame
-        The announcements, as far as they are known; those that have come already are left out.
-    universe : DataFrame
+    rows : DataFrame
+        From `on_announced_dates`.
     first, last : Timestamp
-        UTC; ``first <= as_of <= last``.
+    universe : DataFrame
+    """
+    return _with_sector(rows[rows["as_of"].between(first, last)], universe)
+
+
+def scheduled_between(
+    moments: pd.DataFrame, known: pd.Series, first: pd.Timestamp, last: pd.Timestamp, universe: pd.DataFrame
+) -> pd.DataFrame:
+    """Return one row per announcement that falls due with ``first <= as_of <= last``, whose outcome nobody knows yet.
+
+    Parameters
+    ----------
+    moments : DataFrame
+        From `first_moments`.
+    known : Series
+        From `first_known`: announcements that have come already are left out.
+    first, last : Timestamp
+        UTC.
+    universe : DataFrame
 
     Returns
     -------
     DataFrame
         As of `examples`, but `announced_on` is the date that was expected at `as_of`, and so is `session`.
     """
-    due = _first_moments(calendar)
-    due = due[due["as_of"].between(first, last)].assign(announced_on=lambda rows: rows["scheduled_on"])
+    due = moments[moments["as_of"].between(first, last)].assign(announced_on=lambda rows: rows["scheduled_on"])
     due = due.assign(event=event_id(due))
-    actual = earnings[earnings["eps_actual"].notna()]
-    known_at = actual.assign(event=event_id(actual)).groupby("event")[KNOWABLE].min()
-    due = due[~(due["event"].map(known_at) <= due["as_of"])]
-    return _with_sector(due, universe)
+    return _with_sector(due[~(due["event"].map(known) <= due["as_of"])], universe)
 
 
 def _announcement_of_each_event(rows: pd.DataFrame) -> pd.DataFrame:
@@ -94,14 +127,3 @@ def _announcement_of_each_event(rows: pd.DataFrame) -> pd.DataFrame:
 def _with_sector(rows: pd.DataFrame, universe: pd.DataFrame) -> pd.DataFrame:
     rows = rows.merge(universe[["symbol", "sector", "sector_etf"]], on="symbol", how="left", validate="m:1")
     return rows.sort_values(["as_of", "symbol", "announced_on"], kind="stable", ignore_index=True)[COLUMNS]
-
-
-def _first_moments(calendar: pd.DataFrame) -> pd.DataFrame:
-    """Return, for each event, the first moment at which its date as then known was seven days ahead."""
-    rows = calendar.sort_values(["symbol", "fiscal_period", KNOWABLE], kind="stable")
-    moment = pd.Series(as_of(rows["expected_on"]), index=rows.index)
-    superseded_at = rows.groupby(["symbol", "fiscal_period"])[KNOWABLE].shift(-1)
-    in_force = (rows[KNOWABLE] <= moment) & ~(superseded_at <= moment)
-    due = rows.assign(as_of=moment, scheduled_on=rows["expected_on"])[in_force]
-    first: pd.DataFrame = due.drop_duplicates(["symbol", "fiscal_period"])
-    return first[["symbol", "fiscal_period", "scheduled_on", "session", "as_of"]]

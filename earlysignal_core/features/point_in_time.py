@@ -29,8 +29,8 @@ class PointInTime:
 
     Parameters
     ----------
-    tables : mapping of str to DataFrame
-        The rows of each table, at least as far back as the features look.
+    tables : mapping of str to DataFrame or KnownTable
+        The rows of each table, at least as far back as the features look; `universe` as a DataFrame.
     examples : DataFrame
         As from `features.examples`; n rows.
     source : SourceDescription
@@ -40,20 +40,26 @@ class PointInTime:
 
     def __init__(
         self,
-        tables: Mapping[str, pd.DataFrame],
+        tables: Mapping[str, pd.DataFrame | KnownTable],
         examples: pd.DataFrame,
         source: SourceDescription,
         features: Mapping[str, Feature],
     ) -> None:
         self.examples = examples
         self._source = source
-        self._tables = {name: KnownTable(TABLES[name], rows) for name, rows in tables.items() if name != UNIVERSE}
-        self._sectors = tables[UNIVERSE].set_index("symbol")["sector"]
+        given = dict(tables)
+        universe = given.pop(UNIVERSE)
+        self._sectors = (universe.frame if isinstance(universe, KnownTable) else universe).set_index("symbol")["sector"]
+        self._tables = {
+            name: rows if isinstance(rows, KnownTable) else KnownTable(TABLES[name], rows)
+            for name, rows in given.items()
+        }
         self._sessions_back = look_back(features.values()).get("ohlcv", 0)
         self._moments: Moments = examples["as_of"].to_numpy("datetime64[ns]").astype(np.int64)
         self._quarter = fiscal_quarter(examples["fiscal_period"], examples["scheduled_on"])
         self._session = self._last_known_session()
-        self._splits = Splits(tables["corporate_actions"]) if "corporate_actions" in tables else None
+        actions = self._tables.get("corporate_actions")
+        self._splits = None if actions is None else Splits(actions.frame)
         self._bars: dict[str, tuple[Bars, Rows]] = {}
         self._values: dict[str, Values] = {}
         self._computing: list[Feature] = []

@@ -2,12 +2,21 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from earlysignal_core.features.catalogue import Feature, catalogue, look_back
-from earlysignal_core.features.examples import examples, scheduled
+from earlysignal_core.features.examples import (
+    due_between,
+    examples,
+    first_known,
+    first_moments,
+    on_announced_dates,
+    scheduled_between,
+)
+from earlysignal_core.features.known_table import KnownTable
 from earlysignal_core.features.point_in_time import LATE_CLOSE_SESSIONS, PointInTime, days_back
 from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK
 from earlysignal_core.lake import Lake
@@ -21,6 +30,9 @@ EVENT_COLUMNS = ["event", "symbol", "fiscal_period", "scheduled_on", "announced_
 SCHEDULED_AHEAD = 2
 """Quarters before an announcement's in which its date may have been published."""
 
+# One function a table, made once, so that a lake that remembers recognises it: to index the rows takes longer than to
+# find those of a day's examples among them.
+_INDEXED = {name: partial(KnownTable, contract) for name, contract in TABLES.items()}
 _CALENDAR_DAYS_PER_SESSION, _DAYS_IN_SHORTEST_QUARTER = 1.5, 90
 
 
@@ -53,13 +65,12 @@ def scheduled_examples(lake: Lake, source: SourceDescription, first: pd.Timestam
     start, end = (Quarter.of(moment) for moment in (first, last))
     near = [q for q in Quarter.range(start - SCHEDULED_AHEAD, end + 1) if q in source.quarters]
     # The quarter after may hold no row yet; of those before, one that is missing is an error.
-    earnings = lake.read("earnings", [q for q in near if q <= end or lake.has("earnings", q)])
+    held = [q for q in near if q <= end or lake.has("earnings", q)]
     universe = lake.read(UNIVERSE)
     if "earnings_calendar" in source.tables:
-        published = [q for q in near if q <= end]
-        return scheduled(lake.read("earnings_calendar", published), earnings, universe, first, last)
-    rows = examples(earnings, None, universe)
-    return rows[rows["as_of"].between(first, last)].reset_index(drop=True)
+        moments = lake.derive(first_moments, "earnings_calendar", [q for q in near if q <= end])
+        return scheduled_between(moments, lake.derive(first_known, "earnings", held), first, last, universe)
+    return due_between(lake.derive(on_announced_dates, "earnings", held), first, last, universe)
 
 
 def view(
@@ -77,7 +88,7 @@ def view(
         By default all that are active.
     """
     chosen = active_features(source) if features is None else features
-    tables = {UNIVERSE: lake.read(UNIVERSE)}
+    tables: dict[str, pd.DataFrame | KnownTable] = {UNIVERSE: lake.read(UNIVERSE)}
     for table, steps in reach(chosen, source).items():
         tables[table] = _loaded(lake, source, table, rows, steps)
     return PointInTime(tables, rows, source, chosen)
@@ -128,7 +139,7 @@ def _calendar_days(table: str, steps: int) -> int:
     return days_back(table, steps)
 
 
-def _loaded(lake: Lake, source: SourceDescription, table: str, rows: pd.DataFrame, steps: int) -> pd.DataFrame:
+def _loaded(lake: Lake, source: SourceDescription, table: str, rows: pd.DataFrame, steps: int) -> KnownTable:
     quarters: list[Quarter] = []
     if len(rows):
         first, last = (moment.tz_localize(None).normalize() for moment in (rows["as_of"].min(), rows["as_of"].max()))
@@ -139,5 +150,5 @@ def _loaded(lake: Lake, source: SourceDescription, table: str, rows: pd.DataFram
         spanned = Quarter.range(Quarter.of(start), Quarter.of(last))
         quarters = [q for q in spanned if q in source.quarters]
     if not quarters:
-        return checked(table, pd.DataFrame(columns=TABLES[table].column_names))
-    return lake.read(table, quarters)
+        return KnownTable(TABLES[table], checked(table, pd.DataFrame(columns=TABLES[table].column_names)))
+    return lake.derive(_INDEXED[table], table, quarters)

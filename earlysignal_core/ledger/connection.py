@@ -2,18 +2,19 @@
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import psycopg2
 from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - it is a class
-from sqlalchemy import Connection, create_engine, event
+from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from earlysignal_core.errors import PostgresError
 from earlysignal_core.ledger import migrations
-from earlysignal_core.ledger.address import parse, redact
+from earlysignal_core.ledger.address import parse, redact, scrub
 from earlysignal_core.ledger.encoding import to_json
 from earlysignal_core.ledger.errors import BrokenConstraintError, LedgerError
 
@@ -43,6 +44,8 @@ class Ledger:
         If the schema's name is not made of lower-case letters, digits and underscores.
     """
 
+    _may_outlive_the_server = True
+
     def __init__(self, url: str, schema: str = "ledger") -> None:
         if not _SCHEMA.fullmatch(schema) or schema.startswith("pg_"):
             raise LedgerError(
@@ -50,11 +53,11 @@ class Ledger:
                 f"at most 63, a letter first, and not `pg_` (which PostgreSQL keeps for itself)."
             )
         self.schema = schema
-        self._shown = redact(url)
+        self._url, self._shown = url, redact(url)
         self._joined: Connection | None = None
         self._engine = create_engine(
             parse(url),
-            pool_pre_ping=True,  # a restarted server is noticed before a statement is sent to it
+            pool_pre_ping=self._may_outlive_the_server,  # noticed before a statement is sent to it
             hide_parameters=True,
             json_serializer=to_json,
             connect_args={"connect_timeout": 10, "application_name": "earlysignal ledger", "client_encoding": "utf8"},
@@ -74,6 +77,11 @@ class Ledger:
         with self.begin() as connection:
             migrations.alone(connection, self.schema)
             migrations.upgrade(connection, self.schema)
+
+    def drop(self) -> None:
+        """Remove the schema with all that is recorded in it; one that is not there is no error."""
+        with self.begin() as connection:
+            connection.execute(text(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE"))
 
     @contextmanager
     def transaction(self) -> Iterator[Self]:
@@ -112,6 +120,11 @@ class Ledger:
                 raise
             raise self._explained(original) from None
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether it is within a transaction, so that what is read may still be undone."""
+        return self._joined is not None
+
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
@@ -137,6 +150,8 @@ class Ledger:
     def _explained(self, error: psycopg2.Error) -> PostgresError | LedgerError:
         where = f"the ledger `{self.schema}` at {self._shown}"
         said = " ".join(str(error).split())
+        if error.pgcode is None:  # it comes from the driver, which may repeat the address
+            said = scrub(said, self._url)
         code = error.pgcode or _LOST[0]  # no code: there was no server to give one
         if code.startswith(_LOST):
             return PostgresError(
@@ -147,3 +162,85 @@ class Ledger:
         if isinstance(error, psycopg2.IntegrityError):
             return BrokenConstraintError(f"{where} refuses the row: {said}.", error.diag.constraint_name or "")
         return LedgerError(f"{where} refuses: {said}.")
+
+
+class RememberingLedger(Ledger):
+    """A ledger that keeps in memory what it has read until it writes: for who lives years of days, like a replay.
+
+    Only for one who writes alone, and through this object: what others write is not seen.
+
+    Parameters
+    ----------
+    url, schema : str
+        As for `Ledger`.
+    """
+
+    _may_outlive_the_server = False
+
+    def __init__(self, url: str, schema: str) -> None:
+        super().__init__(url, schema)
+        self.memory = Memory()
+        event.listen(self._engine, "before_cursor_execute", self._note_statement)
+        event.listen(self._engine, "rollback", self._note_rollback)
+        event.listen(self._engine, "rollback_savepoint", self._note_rollback)
+
+    def _settle(self, connection: DriverConnection, record: Any) -> None:
+        super()._settle(connection, record)
+        with connection.cursor() as cursor:  # what a loss of power takes can be lived again
+            cursor.execute("SET synchronous_commit = off")
+        connection.commit()
+
+    def _note_statement(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.lstrip().startswith("SELECT"):
+            self.memory.forget()
+
+    def _note_rollback(self, *_: Any) -> None:
+        self.memory.forget()
+
+
+class Memory:
+    """What has been read since the last write.
+
+    Attributes
+    ----------
+    writes : int
+        Grows with every statement that may have changed something.
+    lasting : dict of str to Any
+        What a module keeps longer, of rows that nobody can change.
+    """
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.lasting: dict[str, Any] = {}
+        self._answers: dict[Any, Any] = {}
+
+    def forget(self) -> None:
+        """Something is written, or undone."""
+        self.writes += 1
+        self._answers.clear()
+
+    def answer(self, question: Any, read: Callable[[], Any]) -> Any:
+        """Return the answer to a question, read if it has not been asked since the last write."""
+        if question not in self._answers:
+            self._answers[question] = read()
+        return self._answers[question]
+
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
+
+
+def remembered(
+    read: Callable[Concatenate[Ledger, Asked], Answer],
+) -> Callable[Concatenate[Ledger, Asked], Answer]:
+    """Let a ledger that remembers answer a function from memory; what it returns must be immutable."""
+
+    @wraps(read)
+    def reading(ledger: Ledger, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+        if not isinstance(ledger, RememberingLedger):
+            return read(ledger, *args, **kwargs)
+        question = (read, args, tuple(sorted(kwargs.items())))
+        answer: Answer = ledger.memory.answer(question, lambda: read(ledger, *args, **kwargs))
+        return answer
+
+    return reading

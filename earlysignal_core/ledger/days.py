@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from earlysignal_core.ledger import schema
-from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.connection import Ledger, remembered
 from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.moments import from_database, plain_day, utc
 
@@ -18,6 +18,7 @@ class ClockError(LedgerError):
     """The clock does not go back, and days are finished in order."""
 
 
+@remembered
 def clock(ledger: Ledger) -> pd.Timestamp | None:
     """Return what the ledger's clock shows (UTC), or None where it has none: then the wall clock holds."""
     with ledger.begin() as connection:
@@ -47,11 +48,19 @@ def move_clock(ledger: Ledger, to: datetime) -> None:
             )
 
 
+@remembered
 def last_finished(ledger: Ledger) -> pd.Timestamp | None:
     """Return the last day whose every step is done, or None before the first."""
     with ledger.begin() as connection:
         day: pd.Timestamp | None = from_database(connection.scalar(select(func.max(_days.c.day))))
     return day
+
+
+def alone(ledger: Ledger, day: date) -> None:
+    """Let another that lives the same day wait until this transaction ends."""
+    with ledger.begin() as connection:
+        key = f"{ledger.schema}:{plain_day(day)}"
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(key))))
 
 
 def finish_day(ledger: Ledger, day: date, now: datetime) -> bool:

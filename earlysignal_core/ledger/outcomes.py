@@ -1,6 +1,6 @@
 """Outcomes: what became of each prediction. A result that changes is a new revision; none is overwritten."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -96,26 +96,6 @@ def record_frame(ledger: Ledger, frame: pd.DataFrame) -> pd.DataFrame:
     return told.assign(outcome_date=pd.to_datetime(told["outcome_date"], utc=True).dt.as_unit("ns"))
 
 
-def waiting(ledger: Ledger, horizon: Horizon, until: datetime) -> pd.DataFrame:
-    """Return the predictions made until a moment that have no outcome of a horizon yet, oldest first.
-
-    One without an event waits on: the announcement may have been moved.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `predictions.read` without features.
-    """
-    known = select(_table.c.id).where(
-        _table.c.prediction_id == _predictions.c.id,
-        _table.c.horizon == horizon,
-        _table.c.status != OutcomeStatus.NO_EVENT,
-    )
-    due = (_predictions.c.prediction_date <= utc(until)) & ~known.exists()
-    with ledger.begin() as connection:
-        return rows.read(connection, select(*_OF_PREDICTION).where(due).order_by(_predictions.c.id))
-
-
 def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
     """Return the predictions of ``since < prediction_date <= until`` and of which horizons something is known.
 
@@ -143,7 +123,13 @@ def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
 
 
 def read(
-    ledger: Ledger, since: datetime, until: datetime, *, known_at: datetime, as_announced: bool = False
+    ledger: Ledger,
+    since: datetime,
+    until: datetime,
+    *,
+    known_at: datetime,
+    as_announced: bool = False,
+    ids: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """Return the predictions of ``since < prediction_date <= until`` with what was known of their outcomes at a moment.
 
@@ -155,6 +141,8 @@ def read(
     as_announced : bool
         Return what was first known instead of the newest revision: the first that has a class, else the first of an
         event.
+    ids : sequence of int, optional
+        Only these predictions.
 
     Returns
     -------
@@ -165,6 +153,8 @@ def read(
         missing with the returns).
     """
     window = (_predictions.c.prediction_date > utc(since)) & (_predictions.c.prediction_date <= utc(until))
+    if ids is not None:
+        window &= _predictions.c.id.in_(ids)
     no_class, no_event = _table.c.actual_class.is_(None), _table.c.status == OutcomeStatus.NO_EVENT
     order = (no_event, no_class, _table.c.revision) if as_announced else (_table.c.revision.desc(),)
     age = func.row_number().over(partition_by=(_table.c.prediction_id, _table.c.horizon), order_by=order)

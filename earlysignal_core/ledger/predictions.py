@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from sqlalchemy import Text, cast, select
+from sqlalchemy import Text, cast, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from earlysignal_core.ledger import rows, schema
-from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.connection import Ledger, RememberingLedger
 from earlysignal_core.ledger.encoding import rows_from_json, rows_to_json
 from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.moments import utc
@@ -22,6 +25,7 @@ NO_MODEL = "none"  # the version of a prediction without an answer, when every f
 _table = schema.ml_predictions
 _FEATURES = "features"
 _COLUMNS = [column for column in _table.c if column.name not in {"created_at", _FEATURES}]
+_AS_TEXT = cast(_table.c.features, Text).label(_FEATURES)
 _WRITTEN = [*(column.name for column in _COLUMNS if column.name != "id"), _FEATURES]
 _INCOMING = Incoming(_table, _WRITTEN)
 # Everybody inserts in one order: of two who record the same ones at once, each would else wait for the other.
@@ -146,6 +150,10 @@ def read(
     DataFrame
         ``id`` and `Prediction`'s columns.
     """
+    if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
+        kept: _Kept = ledger.memory.lasting.setdefault(_table.name, _Kept())
+        kept.read_on(ledger)
+        return kept.between(since, until, versions=versions, served=served, features=features)
     window = (_table.c.prediction_date > utc(since)) & (_table.c.prediction_date <= utc(until))
     statement = select(*_COLUMNS).where(window).order_by(_table.c.id)
     if versions is not None:
@@ -153,10 +161,68 @@ def read(
     if served is not None:
         statement = statement.where(_table.c.served == served)
     if features:
-        statement = statement.add_columns(cast(_table.c.features, Text).label(_FEATURES))
+        statement = statement.add_columns(_AS_TEXT)
     with ledger.begin() as connection:
         frame = rows.read(connection, statement)
     if not features:
         return frame
     names, values = rows_from_json(frame.pop(_FEATURES).tolist())
     return pd.concat([frame, pd.DataFrame(values, columns=names, index=frame.index)], axis=1)
+
+
+class _Kept:
+    """All predictions that have been read: they are never changed, so that only new ones are asked for."""
+
+    def __init__(self) -> None:
+        self._newest, self._writes = 0, -1
+        self._told: dict[str, Any] = {}
+        self._text: set[str] = set()
+        self._features = pd.DataFrame()
+
+    def read_on(self, ledger: RememberingLedger) -> None:
+        """Read what is new."""
+        if self._writes == ledger.memory.writes:
+            return
+        with ledger.begin() as connection:
+            self._writes = ledger.memory.writes
+            newest = connection.scalar(select(func.max(_table.c.id))) or 0
+            if newest == self._newest and self._told:
+                return
+            new = select(*_COLUMNS, _AS_TEXT).where(_table.c.id > self._newest).order_by(_table.c.id)
+            told = rows.read(connection, new)
+        names, values = rows_from_json(told.pop(_FEATURES).tolist())
+        features = pd.DataFrame(values, columns=names)
+        self._text = {str(name) for name, kind in told.dtypes.items() if kind == "str"}
+        # Text is kept as objects: pandas' own would be in as many pieces as were put together.
+        told = told.astype(dict.fromkeys(self._text, "object"))
+        if self._told:
+            told = pd.concat([pd.DataFrame(self._told, copy=False), told], ignore_index=True)
+            features = pd.concat([self._features, features], ignore_index=True)
+        self._told = {str(name): told[name].array for name in told}
+        self._features, self._newest = features[sorted(features.columns.astype(str))], newest
+
+    def between(
+        self,
+        since: datetime,
+        until: datetime,
+        *,
+        versions: Sequence[str] | None,
+        served: bool | None,
+        features: bool,
+    ) -> pd.DataFrame:
+        """Return some of them, as `read` does."""
+        made = self._told["prediction_date"]
+        chosen = (made > pd.Timestamp(utc(since))) & (made <= pd.Timestamp(utc(until)))
+        if versions is not None:
+            chosen &= np.isin(self._told["model_version"], versions)
+        if served is not None:
+            chosen &= np.asarray(self._told["served"]) == served
+        places = np.flatnonzero(chosen)
+        told = pd.DataFrame({name: self._column(name, places) for name in self._told}, copy=False)
+        if not features:
+            return told
+        return pd.concat([told, self._features.take(places).reset_index(drop=True)], axis=1)
+
+    def _column(self, name: str, places: npt.NDArray[np.int64]) -> Any:
+        values = self._told[name].take(places)
+        return pd.array(values.to_numpy(), dtype="str") if name in self._text else values

@@ -12,7 +12,7 @@ import pandas as pd
 from sqlalchemy import Connection, RowMapping, insert, select, text, update
 
 from earlysignal_core.ledger import rows, schema
-from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.connection import Ledger, remembered
 from earlysignal_core.ledger.decisions import Decision, expect, write
 from earlysignal_core.ledger.encoding import legible
 from earlysignal_core.ledger.errors import ConflictError
@@ -138,6 +138,7 @@ def request_retrain(
         return _request(connection.execute(insert(_table).values(values).returning(*_COLUMNS)).mappings().one())
 
 
+@remembered
 def in_flight(ledger: Ledger) -> RetrainRequest | None:
     """Return the request that is pending or started, if there is one."""
     with ledger.begin() as connection:
@@ -160,6 +161,13 @@ def history(ledger: Ledger) -> pd.DataFrame:
     """Return every request in the order in which they were made: the columns are `RetrainRequest`'s."""
     with ledger.begin() as connection:
         return rows.read(connection, select(*_COLUMNS).order_by(_table.c.id))
+
+
+@remembered
+def every(ledger: Ledger) -> tuple[RetrainRequest, ...]:
+    """Return every request in the order in which they were made."""
+    with ledger.begin() as connection:
+        return tuple(_request(row) for row in connection.execute(select(*_COLUMNS).order_by(_table.c.id)).mappings())
 
 
 def start(ledger: Ledger, request_id: int, attempt: int, run_id: str, now: datetime) -> RetrainRequest:

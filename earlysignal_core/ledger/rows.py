@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sqlalchemy import (
     ARRAY,
@@ -120,7 +121,7 @@ def read(connection: Connection, statement: Select[Any]) -> pd.DataFrame:
     rows = connection.execute(statement).all()
     values: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [[] for _ in selected]
     columns = zip(selected, values, strict=True)
-    return pd.DataFrame({str(column.key): _series(column, list(cells)) for column, cells in columns})
+    return pd.DataFrame({str(column.key): _typed(column, list(cells)) for column, cells in columns}, copy=False)
 
 
 def _array(column: Column[Any]) -> ColumnElement[Any]:
@@ -144,17 +145,27 @@ def _is_missing(value: Any) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value))
 
 
-def _series(column: ColumnElement[Any], values: list[Any]) -> pd.Series:
+def _typed(column: ColumnElement[Any], values: list[Any]) -> Any:
+    """Return the values of a column as an array of its type."""
     kind = column.type
     if isinstance(kind, DateTime):
-        return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True)).dt.as_unit("ns")
+        return pd.DatetimeIndex(pd.to_datetime(values, utc=True)).as_unit("ns").array
     if isinstance(kind, Date):
-        return pd.Series(pd.to_datetime(pd.Series(values, dtype="object"))).astype("datetime64[ns]")
+        return pd.DatetimeIndex(pd.to_datetime(values)).as_unit("ns").array
     nullable = getattr(column, "nullable", True)
     if isinstance(kind, Boolean):
-        return pd.Series(values, dtype="boolean" if nullable else "bool")
+        return pd.array(values, dtype="boolean") if nullable else np.array(values, dtype="bool")
     if isinstance(kind, Integer) and not nullable:
-        return pd.Series(values, dtype="int64")
+        return np.array(values, dtype="int64")
     if isinstance(kind, Integer | Double):
-        return pd.Series(values, dtype="float64")
-    return pd.Series(values, dtype="object" if isinstance(kind, JSONB) else "str")
+        return np.array(values, dtype="float64")  # None becomes NaN
+    if isinstance(kind, JSONB):
+        return _objects(values)
+    return pd.array(values, dtype="str")
+
+
+def _objects(values: list[Any]) -> npt.NDArray[np.object_]:
+    """Return an array of objects, whatever these are: NumPy would take lists for rows."""
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array

@@ -1,6 +1,7 @@
 """The three records of a day: drift, the quality of live data, performance."""
 
 from collections.abc import Mapping
+from functools import lru_cache, partial
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ def drift_record(
     if answered.any():
         recent.loc[answered, "probability"] = bundle.predict(recent[answered])
     recent = recent.reindex(columns=["as_of", "probability", *bundle.features])
-    reference = Reference.load(lake, str(bundle.version))
+    reference = _reference(lake, str(bundle.version))
     usual_psi = kept_usual_psi(lake, bundle, reference)
     drift = detect_drift(recent, reference, catalogue(), usual_psi=usual_psi, strict=strict)
     tables = {"features": drift.features}
@@ -60,6 +61,12 @@ def drift_record(
         for old in lake.files(PAGES)[:-PAGES_KEPT]:
             lake.remove(old)
     return DayRecord(DRIFT, day, drift.figures, verdict_rows(drift.verdicts), tables)
+
+
+@lru_cache(maxsize=2)
+def _reference(lake: Lake, version: str) -> Reference:
+    """Return what the champion was trained on; it never changes, and what it says of itself is counted once."""
+    return Reference.load(lake, version)
 
 
 def page_of(day: pd.Timestamp) -> str:
@@ -111,13 +118,16 @@ def metrics_record(
     version = str(bundle.version)
     auc = served.champion_auc(ledger, lake, version)
     own = judged.predictions[judged.predictions["version"] == version]
-    performance, by_champion = (
-        production_performance(
-            rows, judged.earlier, judged.positions,
-            champion_auc=auc, cost_bps=settings.cost_bps, strict=settings.strict_rules,
-        )
-        for rows in (judged.predictions, own)
-    )  # fmt: skip
+    measured = partial(
+        production_performance,
+        earlier=judged.earlier,
+        positions=judged.positions,
+        champion_auc=auc,
+        cost_bps=settings.cost_bps,
+        strict=settings.strict_rules,
+    )
+    by_champion = measured(own)
+    performance = by_champion if len(own) == len(judged.predictions) else measured(judged.predictions)
     service = operations(served.requests(ledger, at))
     recent = served.recent_rows(ledger, at, WINDOW_DAYS).reindex(columns=["as_of", "probability", *bundle.features])
     looked_at = importance(bundle, recent, kept_training_importance(lake, bundle))

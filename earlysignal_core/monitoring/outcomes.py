@@ -5,7 +5,7 @@ it is the same whenever, however often and however late it is collected, and a d
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -163,13 +163,27 @@ def results(earnings: pd.DataFrame) -> pd.DataFrame:
     return kept.reset_index(drop=True)
 
 
+def known_results(lake: Lake, quarters: Sequence[Quarter], now: pd.Timestamp) -> pd.DataFrame:
+    """Return `results` of what was known of some quarters at a moment (UTC).
+
+    A step depends only on those before it, so the steps until a moment are those of the rows known until then.
+    """
+    steps = lake.derive(results, "earnings", quarters, EARNINGS) if quarters else results(no_rows("earnings"))
+    known: pd.DataFrame = steps[steps[KNOWABLE] <= now]
+    return known.reset_index(drop=True)
+
+
+def first_results(earnings: pd.DataFrame) -> pd.DataFrame:
+    """Return the first step of `results` of each event, the announcement itself, by event."""
+    return results(earnings).drop_duplicates("event").set_index("event")
+
+
 def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
     if asked.empty:
         return _steps(asked, Horizon.LABEL)
     asked = asked.assign(no_event_from=_knowable_by(asked, Horizon.LABEL))
     quarters = quarters_since(lake, source, "earnings", asked["as_of"].min(), now)
-    earnings = lake.read("earnings", quarters, columns=EARNINGS) if quarters else no_rows("earnings")
-    found = results(earnings[earnings[KNOWABLE] <= now])
+    found = known_results(lake, quarters, now)
     told = asked.merge(found[["event", "surprise", "label", KNOWABLE]], on="event")
     told = told[told[KNOWABLE] <= told["no_event_from"] + LOOK_BACK]
     first = told.groupby("id")[KNOWABLE].min().reindex(asked["id"]).set_axis(asked.index)

@@ -1,6 +1,6 @@
 """When to retrain: the strategy's decision tree as lines of one rule table, in its order, and what a line starts."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil, nan
@@ -84,6 +84,7 @@ class Line:
         return (running,) if self.cause is Cause.MONTHLY else (running, _COOLED_DOWN)
 
 
+_NOT_IN_POLICY = "the policy leaves this line out"
 _COOLED_DOWN = Guard(
     "days_since_retrain", ">=", COOL_DOWN_DAYS, f"the last retrain is less than {COOL_DOWN_DAYS} days ago"
 )
@@ -138,7 +139,13 @@ class RetrainDecision:
     reason: str
 
 
-def decide(day: pd.Timestamp, figures: Mapping[str, float], *, strict: bool = False) -> RetrainDecision:
+def decide(
+    day: pd.Timestamp,
+    figures: Mapping[str, float],
+    *,
+    strict: bool = False,
+    causes: Collection[Cause] = frozenset(Cause),
+) -> RetrainDecision:
     """Walk down the tree.
 
     Parameters
@@ -152,8 +159,14 @@ def decide(day: pd.Timestamp, figures: Mapping[str, float], *, strict: bool = Fa
         a rule.
     strict : bool
         Let the strategy's rules act as written.
+    causes : collection of Cause
+        Whose lines may act. The others are judged all the same, and say that the policy holds them back.
     """
     verdicts = [_verdict(line, figures, strict=strict) for line in LINES]
+    verdicts = [
+        found if line.cause in causes or not found.effective else _held_back_by_policy(found)
+        for line, found in zip(LINES, verdicts, strict=True)
+    ]
     pairs = list(zip(LINES, verdicts, strict=True))
     raw = next((line for line, verdict in pairs if verdict.raw and line.of_the_strategy), None)
     acting = next(((line, verdict) for line, verdict in pairs if verdict.effective), None)
@@ -262,6 +275,11 @@ def season_end(announced_on: pd.Series) -> pd.Timestamp | None:
     needed = ceil(SEASON_SHARE * len(announced_on))
     known = announced_on.dropna().sort_values()
     return None if needed == 0 or len(known) < needed else known.iloc[needed - 1]
+
+
+def _held_back_by_policy(verdict: Verdict) -> Verdict:
+    reason = f"{verdict.rule} ({verdict.value:.4g}), held back: {_NOT_IN_POLICY}"
+    return replace(verdict, effective=False, reason=reason)
 
 
 def _verdict(line: Line, figures: Mapping[str, float], *, strict: bool) -> Verdict:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.features.catalogue import catalogue
@@ -18,8 +17,9 @@ from earlysignal_core.ledger.predictions import Prediction
 from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, OutcomeStatus, RetrainState
 from earlysignal_core.models.bundle import metadata_of
 from earlysignal_core.monitoring import performance
-from earlysignal_core.monitoring.outcomes import EARNINGS, quarters_since, results
-from earlysignal_core.monitoring.retrain_policy import Cause, season_end
+from earlysignal_core.monitoring.announced import SEASONS_BACK, Announced
+from earlysignal_core.monitoring.outcomes import EARNINGS, first_results, quarters_since
+from earlysignal_core.monitoring.retrain_policy import Cause
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import CACHES, KNOWABLE, UNIVERSE
@@ -33,7 +33,6 @@ _DAY = pd.Timedelta(days=1)
 _HISTORY = 600 * _DAY
 # Two years of announcements tell which symbols are share classes of one company.
 _COMPANY_QUARTERS = 8
-_SEASONS_BACK = 4
 _RENAMED = {
     "model_version": "version",
     "predicted_probability": "probability",
@@ -44,6 +43,7 @@ _JUDGED = [
     *("event", "symbol", "company", "announced_on", "as_of", "version", "probability", "threshold", "never", "label"),
     *("return_7d", "benchmark_7d"),
 ]
+_NO_RESULTS = first_results(no_rows("earnings"))
 _OF_PREDICTION = {"id", *(column.name for column in fields(Prediction))}
 
 
@@ -108,13 +108,15 @@ def recent_rows(ledger: Ledger, now: pd.Timestamp, days: int, version: str | Non
         a probability. One that was made without knowing any feature tells nothing of them and is left out.
     """
     chosen: dict[str, Any] = {"served": True} if version is None else {"versions": [version]}
-    found = _one_an_event(predictions.read(ledger, now - days * _DAY, now, features=True, **chosen))
+    found = _one_an_event(predictions.read(ledger, now - days * _DAY, now, features=True, **chosen)).sort_values("id")
     features = [name for name in found.columns if name not in _OF_PREDICTION]
-    found = found[found[features].notna().any(axis=1)].sort_values("id", ignore_index=True)
     # A feature that no row has is missing in all, also where there are no rows.
     features += [name for name in catalogue() if name not in features]
-    rows = found.reindex(columns=["event", "symbol", "as_of", "predicted_probability", *features])
-    return rows.astype(dict.fromkeys(features, "float64")).rename(columns={"predicted_probability": "probability"})
+    values = found.reindex(columns=features).to_numpy(dtype="float64")
+    known = ~np.isnan(values).all(axis=1)
+    told = found.loc[known, ["event", "symbol", "as_of", "predicted_probability"]].reset_index(drop=True)
+    rows: pd.DataFrame = pd.concat([told, pd.DataFrame(values[known], columns=features)], axis=1)
+    return rows.rename(columns={"predicted_probability": "probability"})
 
 
 def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> Judged:
@@ -139,24 +141,24 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     announcement itself, as in the models' training: what corrects it later was not to be predicted, so a restated
     result counts with its first class. Nothing of `no_event` is class 0.
     """
-    first, newest = (
-        outcomes.read(ledger, now - _HISTORY, now, known_at=now, as_announced=as_announced)
-        for as_announced in (True, False)
-    )
-    served = first.assign(newest_status=newest["status"])[first["served"]]
+    served = predictions.read(ledger, now - _HISTORY, now, served=True)
     answered = served["predicted_probability"].notna() & (served["model_version"] != predictions.RULE)
-    earnings = _announced(lake, source, now - _COMPANY_QUARTERS * 91 * _DAY, now)
-    announcements = results(earnings).drop_duplicates("event")
-    events, asked = (_by_event(rows, announcements) for rows in (served[answered], served))
+    quarters = quarters_since(lake, source, "earnings", now - _COMPANY_QUARTERS * 91 * _DAY, now)
+    announcements = lake.derive(first_results, "earnings", quarters, EARNINGS) if quarters else _NO_RESULTS
+    events = _by_event(served[answered], announcements, now)
+    asked = events if answered.all() else _by_event(served, announcements, now)
     inside = _within(events["announced_on"], now)
     rows, asked = events[inside].reset_index(drop=True), asked[_within(asked["announced_on"], now)]
+    rows = _with_outcomes(ledger, rows, now)
     returns, positions = _returns(lake, source, now, rows)
     never = pd.Series([_base_rate(lake, version) for version in rows["model_version"]], dtype="float64")
     judged = rows.rename(columns=_RENAMED).assign(
-        company=rows["symbol"].replace(share_classes(earnings)), never=never, benchmark_7d=returns["benchmark_7d"]
+        company=rows["symbol"].replace(Announced.of(lake, quarters).share_classes(now)),
+        never=never,
+        benchmark_7d=returns["benchmark_7d"],
     )
     status, label = rows["status"], rows["actual_class"]
-    came = rows.loc[rows["event"].isin(announcements["event"]), "event"]
+    came = rows.loc[rows["came"], "event"]
     return Judged(
         predictions=judged[_JUDGED],
         earlier=events[~inside].rename(columns=_RENAMED)[["event", "as_of", "probability"]].reset_index(drop=True),
@@ -180,48 +182,28 @@ def requests(ledger: Ledger, now: pd.Timestamp, days: int = performance.WINDOW_D
 
 def retrain_figures(ledger: Ledger, day: pd.Timestamp) -> Retrains:
     """Return where retraining stands, seen from a day (without a time zone); what came after it does not count."""
-    history = retrain_requests.history(ledger)
-    history = history[history["day"] <= day]
-    running = history["state"] == RetrainState.STARTED
-    started = history["started_at"].dt.tz_localize(None).dt.normalize()
-    since = (day - started[started <= day].max()) / _DAY
+    history = [request for request in retrain_requests.every(ledger) if request.day <= day]
+    running = sum(request.state is RetrainState.STARTED for request in history)
+    pending = sum(request.state is RetrainState.PENDING for request in history)
+    # One that has failed, or gave way to another before it began, is as if it had not been asked for.
+    made = [request for request in history if request.state not in (RetrainState.FAILED, RetrainState.SUPERSEDED)]
+    started = [r.started_at.tz_localize(None).normalize() for r in made if r.started_at is not None]
     # A first model has learned of every season that had ended.
-    after_season = history.loc[history["cause"].isin([Cause.SEASON, Cause.FIRST]), "day"]
+    after_season = [request.day for request in made if request.cause in (Cause.SEASON, Cause.FIRST)]
     return Retrains(
         figures={
-            "running_retrains": float(running.sum()),
-            "open_requests": float((running | (history["state"] == RetrainState.PENDING)).sum()),
-            "days_since_retrain": np.inf if pd.isna(since) else float(since),
+            "running_retrains": float(running),
+            "open_requests": float(running + pending),
+            "days_since_retrain": min(((day - start) / _DAY for start in started if start <= day), default=np.inf),
         },
-        last_season_retrain=None if after_season.empty else after_season.max(),
+        last_season_retrain=max(after_season, default=None),
     )
 
 
 def season_end_of(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.Timestamp | None:
-    """Return the day on which the latest season that has ended did so, as far as it is known at a moment (UTC).
-
-    Notes
-    -----
-    A season is a calendar quarter's announcements. Expected are the companies that announced in the same quarter of
-    the year before and have announced since: a tape may lack one quarter of every year, and a company that has gone
-    announces no more. In the first year it is those of the quarter before. A schedule would know the stragglers of
-    the running quarter only shortly before they come, so it is not asked.
-    """
-    present = Quarter.of(now)
-    known = _announced(lake, source, (present - 4 - _SEASONS_BACK).start, now)
-    came = {
-        quarter: rows.groupby("symbol")["announced_on"].min()
-        for quarter in Quarter.range(present - 4 - _SEASONS_BACK, present)
-        if len(rows := known[known["announced_on"].between(quarter.start, quarter.end)])
-    }
-    nobody = pd.Series(dtype="datetime64[ns]")
-    for quarter in reversed(Quarter.range(present - _SEASONS_BACK + 1, present)):
-        year_before, *since = (came.get(q, nobody).index for q in Quarter.range(quarter - 4, quarter - 1))
-        expected = year_before.intersection(since[0].union(since[1]).union(since[2])) if len(year_before) else since[2]
-        ended = season_end(came.get(quarter, nobody).reindex(expected))
-        if ended is not None:
-            return ended
-    return None
+    """Return the day on which the latest season that has ended did so (`Announced.season_end`)."""
+    since = (Quarter.of(now) - 4 - SEASONS_BACK).start
+    return Announced.of(lake, quarters_since(lake, source, "earnings", since, now)).season_end(now)
 
 
 def arrivals(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> dict[str, pd.Series]:
@@ -237,14 +219,13 @@ def arrivals(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> dict[s
         if cache == UNIVERSE or cache in source.missing_caches:
             continue
         parts = [
-            lake.read(table, [quarter], columns=[KNOWABLE])[KNOWABLE]
+            times.iloc[slice(*times.searchsorted([since, now], side="right"))]
             for table in tables
             if table in source.tables
             for quarter in quarters
-            if lake.has(table, quarter)
+            if lake.has(table, quarter) and len(times := lake.derive(_arrived, table, [quarter], [KNOWABLE]))
         ]
-        times = pd.concat([pd.Series(dtype="datetime64[ns, UTC]"), *parts], ignore_index=True)
-        found[cache] = times[(times > since) & (times <= now)].reset_index(drop=True)
+        found[cache] = pd.concat([pd.Series(dtype="datetime64[ns, UTC]"), *parts], ignore_index=True)
     return found
 
 
@@ -260,19 +241,28 @@ def champion_auc(ledger: Ledger, lake: Lake, version: str) -> float:
     return float(walked if np.isfinite(walked) else metadata_of(lake, version)["test"].get("auc", np.nan))
 
 
+def _arrived(rows: pd.DataFrame) -> pd.Series:
+    """Return when some rows became known, in order."""
+    return rows[KNOWABLE].sort_values(ignore_index=True)
+
+
 def _one_an_event(found: pd.DataFrame) -> pd.DataFrame:
-    """Keep, of each event, the last prediction with a probability, or the last."""
-    order = found.assign(_answered=found["predicted_probability"].notna())
-    order = order.sort_values(["_answered", "prediction_date", "id"], kind="stable").drop(columns="_answered")
-    return order.drop_duplicates("event", keep="last")
+    """Keep, of each event, the last prediction with a probability, or the last; in the order of these."""
+    answered = found["predicted_probability"].notna()
+    order = np.lexsort([found["id"], found["prediction_date"], answered])
+    again = found["event"].iloc[order].duplicated(keep="last").to_numpy()
+    return found.iloc[order[~again]]
 
 
-def _announced(lake: Lake, source: SourceDescription, since: pd.Timestamp, now: pd.Timestamp) -> pd.DataFrame:
-    """Return the announcements with a result that are known at a moment, from some quarter on."""
-    quarters = quarters_since(lake, source, "earnings", since, now)
-    earnings = lake.read("earnings", quarters, columns=EARNINGS) if quarters else no_rows("earnings")
-    known: pd.DataFrame = earnings[(earnings[KNOWABLE] <= now) & earnings["eps_actual"].notna()]
-    return known
+def _with_outcomes(ledger: Ledger, rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
+    """Add to predictions what became of them as announced, and the newest status."""
+    first, newest = (
+        outcomes.read(ledger, now - _HISTORY, now, known_at=now, as_announced=as_announced, ids=rows["id"].tolist())
+        for as_announced in (True, False)
+    )
+    told = first[["id", *(name for name in first.columns if name not in rows.columns)]]
+    told = told.merge(newest[["id", "status"]].rename(columns={"status": "newest_status"}), on="id", validate="1:1")
+    return rows.merge(told, on="id", how="left", validate="1:1")
 
 
 def _within(days: pd.Series, now: pd.Timestamp) -> pd.Series:
@@ -282,11 +272,16 @@ def _within(days: pd.Series, now: pd.Timestamp) -> pd.Series:
     return within
 
 
-def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame) -> pd.DataFrame:
-    """Return one row an event, with the day on which it was announced in place of the expected one, and its session."""
+def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
+    """Return one row an event, with the day on which it was announced in place of the expected one, and its session.
+
+    ``came`` says whether it has been announced.
+    """
     chosen = _one_an_event(rows).sort_values("id", ignore_index=True).rename(columns={"announced_on": "expected_on"})
-    found = chosen.merge(announcements[["event", "announced_on", "session"]], on="event", how="left", validate="1:1")
-    return found.assign(announced_on=found["announced_on"].fillna(found["expected_on"]))
+    found = announcements.reindex(chosen["event"]).reset_index(drop=True)
+    came = found[KNOWABLE] <= now
+    announced_on = found["announced_on"].where(came, chosen["expected_on"])
+    return chosen.assign(announced_on=announced_on, session=found["session"].where(came), came=came)
 
 
 def _returns(

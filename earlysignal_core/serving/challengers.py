@@ -247,6 +247,16 @@ def place(
     return carry_out(ledger, judge(ledger, lake, source, settings, version, at), at)
 
 
+def is_undecided(ledger: Ledger, version: str) -> bool:
+    """Say whether a challenger is still to be judged: one that asks for an A/B test has had its look.
+
+    Whoever judges the same two models again and again, until one look says so, promotes by chance.
+    """
+    found = decisions.read(ledger)
+    verdicts = found[(found["subject"] == version) & found["kind"].isin([DecisionKind.UNDECIDED, DecisionKind.AB_TEST])]
+    return verdicts.empty or verdicts["kind"].iloc[-1] == DecisionKind.UNDECIDED
+
+
 def tried_since_promotion(ledger: Ledger) -> int:
     """Return how many challengers have been tried since the last promotion."""
     found = decisions.read(ledger)

@@ -95,7 +95,9 @@ class Schedule:
             for row in rows_of(self._market.earnings(near).rows)
             if row["announced_on"] < covered
         ]
-        in_quarter = [row for row in rows if Quarter.of(new_york_day(row[KNOWABLE])) == quarter]
+        begins = quarter == Quarter.parse(self._market.settings.first)  # and holds what was known before it
+        known = [(row, Quarter.of(new_york_day(row[KNOWABLE]))) for row in rows]
+        in_quarter = [row for row, when in known if when == quarter or (begins and when < quarter)]
         return frame(CALENDAR, in_quarter).drop_duplicates(list(TABLES[CALENDAR].key)).reset_index(drop=True)
 
     def _today(self) -> pd.Timestamp:
