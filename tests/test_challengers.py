@@ -15,7 +15,7 @@ from earlysignal_core.datasets.cutoff import Day, moment_of
 from earlysignal_core.datasets.gather import gather_dataset
 from earlysignal_core.evaluation.comparison import Deploy
 from earlysignal_core.lake import Lake
-from earlysignal_core.ledger import alerts, days, decisions, deployments
+from earlysignal_core.ledger import alerts, days, decisions, deployments, predictions
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import ChampionChangedError
 from earlysignal_core.ledger.errors import LedgerError
@@ -101,7 +101,13 @@ def test_its_shadow_scores_count_and_promote_it_on_the_first_session_of_a_week(
     assert champion is not None
     assert (champion.version, champion.since) == (GOOD, AT)
     figures = decisions.read(ledger, kind=DecisionKind.PROMOTION)["figures"].iloc[-1]
-    assert figures["events"] >= 40
+    said = predictions.read(ledger, moment("2015-06-01"), AT, versions=[GOOD])
+    labels = lake.read("labels", [Quarter.parse(f"2015-Q{number}") for number in (2, 3, 4)])
+    labels = labels[labels["event"].isin(said["event"]) & labels["label"].notna()]
+    known = labels[labels["available_at"] <= AT]
+    assert 40 <= len(known) < len(labels)
+    assert figures["events"] == len(known), "what is not known yet does not count"
+    assert figures["large_beats"] == known["label"].sum()
 
 
 def test_one_that_ranks_the_wrong_way_round_is_refused(lake: Lake, tmp_path: Path, ledger: Ledger) -> None:

@@ -231,7 +231,7 @@ def lived_from(lake: Lake, ledger: Ledger, folder: Path, day: pd.Timestamp) -> t
     kept = {
         str(file.relative_to(production.lake.url)): file.read_bytes()
         for file in files
-        if file.relative_to(production.lake.url).parts[0] in ("monitoring", "stock_selection", "forward")
+        if file.relative_to(production.lake.url).parts[0] in ("monitoring", "stock_selection", "forward", "models")
         and "latency" not in file.name
     }
     records = [DayRecord.load(production.lake, monitor, day) for monitor in (DRIFT, QUALITY, METRICS)]
@@ -267,6 +267,7 @@ def test_a_day_that_says_something_is_asked_about(honest: tuple[object, ...]) ->
     assert {row["kind"] for row in ledger["decisions"]} >= {"retrain", "shadow"}
     assert isinstance(files, dict)
     assert any(name.startswith("forward/") for name in files)
+    assert f"{bundles.FOLDER}/v2015.1102.0/{bundles.MODEL_TEXT}" in files
     assert isinstance(figures, list)
     assert all(len(each) > 5 for each in figures)
 
