@@ -38,6 +38,7 @@ bench: $(READY) ## the benchmarks; TAPE=path
 	@$(BIN)/python benchmarks/features.py $(SOURCE)
 	@$(BIN)/python benchmarks/overhead.py $(SOURCE)
 	@$(BIN)/python benchmarks/live.py
+	@$(BIN)/python benchmarks/replay.py $(SOURCE)
 
 lock: $(READY) ## pin the dependencies of pyproject.toml anew in requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --upgrade \

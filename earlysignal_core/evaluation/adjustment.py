@@ -43,10 +43,11 @@ class Prices:
 
     def known(self, moment: pd.Timestamp, symbols: Iterable[str] | None = None) -> "Prices":
         """Return what was known at a moment (UTC), of all symbols or of some."""
+        wanted = list(symbols or [])
 
         def chosen(rows: pd.DataFrame) -> pd.DataFrame:
-            kept = rows[rows[KNOWABLE] <= moment]
-            return kept if symbols is None else kept[kept["symbol"].isin(list(symbols))]
+            kept = rows[KNOWABLE] <= moment
+            return rows[kept if symbols is None else kept & rows["symbol"].isin(wanted)]
 
         return Prices(chosen(self.bars), None if self.splits is None else chosen(self.splits))
 

@@ -228,7 +228,9 @@ class _Returns:
     """
 
     def __init__(self, asked: pd.DataFrame, prices: Prices) -> None:
-        self._asked, self._prices = asked, replace(prices, bars=prices.bars.sort_values("session", kind="stable"))
+        bars = prices.bars.sort_values("session", kind="stable")
+        self._asked, self._everybody = asked, bars[["session", KNOWABLE]]
+        self._prices = replace(prices, bars=bars[bars["symbol"].isin(asked["symbol"].unique())])
         self._first, self._last = asked["first"].to_numpy(), asked["last"].to_numpy()
         self._over_from = self._traded_since(self._last + SURE_SESSIONS)
         self._value = np.full(len(asked), np.nan)
@@ -285,7 +287,7 @@ class _Returns:
 
     def _traded_since(self, place: IntArray) -> pd.Series:
         """Return the moment from which a bar of a session or a later one was known, of whatever symbol; NaT before."""
-        by_session = self._prices.bars.groupby("session")[KNOWABLE].min()
+        by_session = self._everybody.groupby("session")[KNOWABLE].min()
         since = by_session[::-1].cummin()[::-1]
         after = position(since.index).searchsorted(place)
         never = pd.Series([pd.NaT], dtype="datetime64[ns, UTC]")

@@ -290,7 +290,8 @@ def _returns(
     # A quarter more than the windows need: false level shifts are seen by their past.
     first = rows["as_of"].min() if len(rows) else now
     quarters = quarters_since(lake, source, "ohlcv", first - 92 * _DAY, now) if "ohlcv" in source.tables else []
-    prices = Prices.load(lake, source, quarters).known(now).on_one_basis()
+    needed = [*rows["symbol"].unique(), source.benchmark]
+    prices = Prices.load(lake, source, quarters).known(now, needed).on_one_basis()
     found = outcome_returns(rows, prices, source.benchmark)
     return found.returns, found.positions
 
