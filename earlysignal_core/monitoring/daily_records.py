@@ -11,19 +11,21 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.monitoring import served
-from earlysignal_core.monitoring.action import judge
+from earlysignal_core.monitoring.action import Action, judge
 from earlysignal_core.monitoring.day_record import DayRecord, verdict_rows
 from earlysignal_core.monitoring.drift import detect_drift, kept_usual_psi
 from earlysignal_core.monitoring.drift_report import drift_page
-from earlysignal_core.monitoring.importance import importance, kept_training_importance
+from earlysignal_core.monitoring.importance import importance, kept_training_importance, unknown_importance
 from earlysignal_core.monitoring.live_quality import WINDOW_DAYS as WEEK
 from earlysignal_core.monitoring.live_quality import live_quality
 from earlysignal_core.monitoring.performance import CALIBRATION_RULE, LATENCY_RULE, operations, production_performance
-from earlysignal_core.monitoring.reference import WINDOW_DAYS, Reference
+from earlysignal_core.monitoring.reference import WINDOW_DAYS, Reference, ReferenceLostError
+from earlysignal_core.rules import Rule, Verdict
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription
 
 DRIFT, QUALITY, METRICS = "drift_report", "live_data_quality", "production_metrics"
+MEASURED_RULE = Rule("measured", "measured", "<", 1, Action.REPAIR)
 PAGES = "reports/drift"
 PAGES_KEPT = 60  # several megabytes each; the figures are kept for ever
 
@@ -50,7 +52,10 @@ def drift_record(
     if answered.any():
         recent.loc[answered, "probability"] = bundle.predict(recent[answered])
     recent = recent.reindex(columns=["as_of", "probability", *bundle.features])
-    reference = _reference(lake, str(bundle.version))
+    try:
+        reference = _reference(lake, str(bundle.version))
+    except ReferenceLostError as error:
+        return DayRecord(DRIFT, day, {MEASURED_RULE.figure: 0.0}, verdict_rows([_acts(MEASURED_RULE, error)]))
     usual_psi = kept_usual_psi(lake, bundle, reference)
     drift = detect_drift(recent, reference, catalogue(), usual_psi=usual_psi, strict=strict)
     tables = {"features": drift.features}
@@ -67,6 +72,11 @@ def drift_record(
 def _reference(lake: Lake, version: str) -> Reference:
     """Return what the champion was trained on; it never changes, and what it says of itself is counted once."""
     return Reference.load(lake, version)
+
+
+def _acts(rule: Rule, error: ReferenceLostError) -> Verdict:
+    """Return what a rule says of something that could not be done."""
+    return Verdict(rule, 0.0, raw=True, effective=True, reason=str(error))
 
 
 def page_of(day: pd.Timestamp) -> str:
@@ -130,12 +140,16 @@ def metrics_record(
     performance = by_champion if len(own) == len(judged.predictions) else measured(judged.predictions)
     service = operations(served.requests(ledger, at))
     recent = served.recent_rows(ledger, at, WINDOW_DAYS).reindex(columns=["as_of", "probability", *bundle.features])
-    looked_at = importance(bundle, recent, kept_training_importance(lake, bundle))
+    lost = []
+    try:
+        looked_at = importance(bundle, recent, kept_training_importance(lake, bundle))
+    except ReferenceLostError as error:
+        looked_at, lost = unknown_importance(bundle, str(error)), [_acts(MEASURED_RULE, error)]
     of_service = dict(zip(service["figure"], service["value"], strict=True))
     moved = {"distribution_drift": drift.figures.get("mean_distance", np.nan)}
     asked = by_champion.figures | of_service | looked_at.figures | moved | dict(calendar)
     verdicts = [*by_champion.verdicts, *judge((CALIBRATION_RULE,), asked), looked_at.verdict(dict(calendar))]
-    verdicts += judge((LATENCY_RULE,), asked)
+    verdicts += [*judge((LATENCY_RULE,), asked), *lost]
     return DayRecord(
         METRICS,
         at.tz_localize(None).normalize(),

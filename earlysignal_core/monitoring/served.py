@@ -15,7 +15,7 @@ from earlysignal_core.ledger import decisions, outcomes, prediction_requests, pr
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.predictions import Prediction
 from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, OutcomeStatus, RetrainState
-from earlysignal_core.models.bundle import metadata_of
+from earlysignal_core.models.bundle import BundleError, metadata_of
 from earlysignal_core.monitoring import performance
 from earlysignal_core.monitoring.announced import SEASONS_BACK, Announced
 from earlysignal_core.monitoring.outcomes import EARNINGS, first_results, quarters_since
@@ -130,13 +130,9 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     now : Timestamp (UTC)
         Rows with a later `available_at`, and outcomes with a later date, do not exist.
 
-    Raises
-    ------
-    BundleError
-        If what a model says of itself (its base rate) is not in the lake or damaged.
-
     Notes
     -----
+    Where what a model says of itself (its base rate) is lost or damaged, ``never`` is NaN, and so is what needs it.
     Only what was served counts, of several answers for one event the last one of a model. The label is that of the
     announcement itself, as in the models' training: what corrects it later was not to be predicted, so a restated
     result counts with its first class. Nothing of `no_event` is class 0.
@@ -151,7 +147,7 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     rows, asked = events[inside].reset_index(drop=True), asked[_within(asked["announced_on"], now)]
     rows = _with_outcomes(ledger, rows, now)
     returns, positions = _returns(lake, source, now, rows)
-    never = pd.Series([_base_rate(lake, version) for version in rows["model_version"]], dtype="float64")
+    never = pd.Series([_never(lake, version) for version in rows["model_version"]], dtype="float64")
     judged = rows.rename(columns=_RENAMED).assign(
         company=rows["symbol"].replace(Announced.of(lake, quarters).share_classes(now)),
         never=never,
@@ -291,6 +287,13 @@ def _returns(
     prices = Prices.load(lake, source, quarters).known(now).on_one_basis()
     found = outcome_returns(rows, prices, source.benchmark)
     return found.returns, found.positions
+
+
+def _never(lake: Lake, version: str) -> float:
+    try:
+        return _base_rate(lake, version)
+    except BundleError:
+        return np.nan
 
 
 @lru_cache(maxsize=64)
