@@ -15,10 +15,11 @@ DRIFT_CHECKS = {
     "feature_drift": "Fewer than three features have drifted.",
     "features_missing": "No feature has gone missing.",
     **_MEASURED,
+    "evidently_agrees": "Evidently draws its page, and its figures are ours.",
 }
 QUALITY_CHECKS = {
     "mean_shift": "No feature's mean of a week lies over two standard deviations off.",
-    "stale": "The newest row of each cache is young enough to predict from.",
+    "stale": "The newest row of each cache is young enough; to predict from, where serving asks for it.",
     "volume": "As many rows arrive in each cache as before.",
 }
 METRICS_CHECKS = {

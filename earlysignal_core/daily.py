@@ -281,11 +281,11 @@ def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
     """Say whether what arrives live is still what the champion knows."""
     if production.is_finished(day):
         return DayRecord.load(production.lake, QUALITY, day)
-    bundle, strict = production.champion(), production.settings.strict_rules
+    bundle = production.champion()
     record = DayRecord(QUALITY, day)
     if bundle is not None:
         at, source = Hour.MEASURE.of(day), production.source
-        record = quality_record(production.ledger, production.lake, source, bundle, at, strict=strict)
+        record = quality_record(production.ledger, production.lake, source, bundle, at, production.settings)
     record.save(production.lake)
     return record
 

@@ -1,15 +1,18 @@
 """One lost or damaged file in a model's folder: what needs it says so, somebody is told, and the day goes on."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from dagster import AssetCheckSeverity
 from ledgers import decision
 from living import ONE_DAY, SMALL, begun, decide_on, live_day, moment, nothing_scored, retrain, served
 from production import CHAMPION, PREVIOUS
 
+from earlysignal_assets import limits
 from earlysignal_core import daily, operations
 from earlysignal_core.daily import Hour, Production
 from earlysignal_core.lake import Lake, RememberingLake
@@ -17,11 +20,24 @@ from earlysignal_core.ledger import alerts, days, decisions, deployments
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.vocabulary import DecisionKind
 from earlysignal_core.models.bundle import FOLDER, METADATA
-from earlysignal_core.monitoring.daily_records import DRIFT, METRICS
+from earlysignal_core.monitoring import announcements
+from earlysignal_core.monitoring.daily_records import DRIFT, METRICS, page_of
 from earlysignal_core.monitoring.day_record import DayRecord
 
 MONDAY, TUESDAY = pd.Timestamp("2015-10-19"), pd.Timestamp("2015-10-20")
 GONE, JUNK = None, b"{"
+
+
+class _Said:
+    statistic = 0.123
+
+
+def _another(*_: object, **__: object) -> _Said:
+    return _Said()
+
+
+def _broken(*_: object, **__: object) -> None:
+    raise RuntimeError("new version")
 
 
 def harm(production: Production, version: str, name: str, content: bytes | None) -> Production:
@@ -162,3 +178,60 @@ def test_what_is_counted_over_the_training_rows_is_counted_anew(
     daily.detect_drift(MONDAY + ONE_DAY, harmed, page=False)
     daily.measure(MONDAY + ONE_DAY, harmed)
     assert harmed.lake.read_bytes(path) == kept
+
+
+# Evidently's page
+
+
+@pytest.mark.parametrize(
+    ("name", "replacement", "told"),
+    [
+        ("earlysignal_core.monitoring.drift_report.ks_2samp", _another, "disagrees with our figures: it says 0.123"),
+        ("evidently.Report.run", _broken, "could not be drawn: RuntimeError: new version"),
+    ],
+)
+def test_a_page_that_fails_is_told_and_the_figures_are_ours(
+    production_lake: Lake,
+    tmp_path: Path,
+    ledger: Ledger,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    replacement: Callable[..., object],
+    told: str,
+) -> None:
+    production, day = begun(production_lake, tmp_path, ledger, CHAMPION), pd.Timestamp("2015-11-03")
+    served(production, "2015-09-15", "2015-11-02")
+    sound = daily.detect_drift(day, production, page=True)
+    assert production.lake.exists(page_of(day))
+    assert sound.of_kind("evidently_agrees").empty
+    monkeypatch.setattr(name, replacement)
+    record = daily.detect_drift(day, production, page=True)
+    assert not production.lake.exists(page_of(day))
+    assert record.figures == sound.figures | {"evidently_agrees": 0.0}
+    by_name = {check.check_name: check for check in limits.results(DRIFT, record, limits.DRIFT_CHECKS)}
+    assert not by_name["evidently_agrees"].passed
+    assert by_name["evidently_agrees"].severity is AssetCheckSeverity.ERROR
+    assert told in str(by_name["evidently_agrees"].description)
+    announcements.of_limits(ledger, record, Hour.DECIDE.of(day))
+    raised = alerts.read(ledger).set_index("key").loc[f"{DRIFT}:evidently_agrees"]
+    assert (raised["severity"], raised["title"]) == ("critical", "Evidently's page disagrees with our figures")
+    assert told in raised["body"]
+
+
+def test_what_has_moved_stands_among_the_figures_with_what_it_was_counted_on(
+    production_lake: Lake, tmp_path: Path, ledger: Ledger
+) -> None:
+    production = begun(production_lake, tmp_path, ledger, CHAMPION)
+    served(production, "2015-09-15", "2015-10-19")
+    daily.detect_drift(TUESDAY, production, page=False)
+    figures = daily.measure(TUESDAY, production).figures
+    shown = table_of(production, TUESDAY)
+    looked_at, inputs = shown.loc["importance_drift"], shown.loc["distribution_drift"]
+    assert looked_at["low"] <= looked_at["value"] <= looked_at["high"]
+    assert looked_at["value"] == figures["importance_drift"]
+    assert looked_at["n"] > 5
+    assert inputs["value"] == figures["distribution_drift"]
+    assert inputs["n"] == DayRecord.load(production.lake, DRIFT, TUESDAY).figures["features_compared"] > 5
+    assert np.isnan(inputs["low"])
+    assert inputs["reason"]
+    assert set(shown.loc[["importance_drift", "distribution_drift"], "base_is"]) == {"the training rows"}

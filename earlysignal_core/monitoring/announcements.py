@@ -18,6 +18,7 @@ _WHAT_TO_DO = {
     "latency": "Look at the machine, or at the size of the model.",
 }
 _KINDS = {"measured": "cannot be measured"}
+_TITLES_OF_LIMITS = {"evidently_agrees": "Evidently's page disagrees with our figures"}
 _TITLES = {
     DecisionKind.PROMOTION: "{} serves",
     DecisionKind.REFUSAL: "{} is refused",
@@ -57,7 +58,7 @@ def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:
         told = "; ".join([*said, *([_WHAT_TO_DO[str(kind)]] if str(kind) in _WHAT_TO_DO else [])])
         severity = Severity.CRITICAL if lines["action"].isin(SERIOUS).any() else Severity.WARNING
         what = _KINDS.get(str(kind), str(kind).replace("_", " "))
-        title = f"{record.monitor.replace('_', ' ').capitalize()}: {what}"
+        title = _TITLES_OF_LIMITS.get(str(kind), f"{record.monitor.replace('_', ' ').capitalize()}: {what}")
         _raise(ledger, f"{record.monitor}:{kind}", severity, title, told, str(kind), at)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
+from earlysignal_core.evaluation.resampling import Figure, undefined
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
@@ -26,7 +27,7 @@ from earlysignal_core.tables import CACHES, KNOWABLE, UNIVERSE
 from earlysignal_core.validation import no_rows
 
 ARRIVAL_DAYS = 455
-WALK_FORWARD_AUC = "walk_forward_auc"
+WALK_FORWARD_AUC, WALK_FORWARD_AUC_LOW = "walk_forward_auc", "walk_forward_auc_low"
 
 _DAY = pd.Timedelta(days=1)
 # An announcement of the window may be half a year late, and the top 10 % is told by the year before its prediction.
@@ -223,16 +224,25 @@ def arrivals(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> dict[s
     return found
 
 
-def champion_auc(ledger: Ledger, lake: Lake, version: str) -> float:
-    """Return the AUC that a champion is held to.
+def champion_auc(ledger: Ledger, lake: Lake, version: str) -> Figure:
+    """Return the AUC that a champion is held to, with the lower bound of its 95 % interval.
 
-    Of its walk-forward, as its last promotion recorded it (`WALK_FORWARD_AUC`), else of its own test part; NaN where
-    there is neither.
+    Of its walk-forward, as its last promotion recorded it (`WALK_FORWARD_AUC`), else of its own test part, whose bound
+    is counted from how many events it has; undefined where there is neither.
     """
     promoted = decisions.read(ledger, kind=DecisionKind.PROMOTION)
     figures = [told for told, of in zip(promoted["figures"], promoted["subject"], strict=True) if of == version]
-    walked = figures[-1].get(WALK_FORWARD_AUC, np.nan) if figures else np.nan
-    return float(walked if np.isfinite(walked) else metadata_of(lake, version)["test"].get("auc", np.nan))
+    walked = figures[-1] if figures else {}
+    if np.isfinite(walked.get(WALK_FORWARD_AUC, np.nan)):
+        return Figure(value=walked[WALK_FORWARD_AUC], low=walked.get(WALK_FORWARD_AUC_LOW, np.nan))
+    try:
+        test = metadata_of(lake, version)["test"]
+    except BundleError as error:
+        return undefined(str(error))
+    auc, n, rate = (np.nan if test.get(name) is None else float(test[name]) for name in ("auc", "n", "base_rate"))
+    if np.isnan(auc):
+        return undefined("the test part has no AUC")
+    return Figure(value=auc, low=performance.auc_low(auc, n, rate))
 
 
 def _arrived(rows: pd.DataFrame) -> pd.Series:

@@ -339,6 +339,7 @@ def _record(judgement: Judgement, kind: DecisionKind, reason: str, at: pd.Timest
     figures = decision.figures | {
         "auc_difference_high": auc.high,
         "walk_forward_auc": comparison.challenger["auc"],
+        "walk_forward_auc_low": comparison.challenger_auc.low,
         "champion_auc": comparison.champion["auc"],
         "companies": float(comparison.companies),
         "days": float(comparison.days),
