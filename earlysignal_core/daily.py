@@ -420,7 +420,11 @@ def _of_those_in_shadow(
 ) -> list[challengers.Judgement | challengers.NotJudged]:
     ledger, lake, source, settings = production.ledger, production.lake, production.source, production.settings
     # A day that is made up for may lie before the beginning of what stands in shadow now.
-    standing = [each for each in deployments.challengers(ledger) if each.since <= at]
+    standing = [
+        each
+        for each in deployments.challengers(ledger)
+        if each.since <= at and challengers.is_undecided(ledger, each.version)
+    ]
     return [challengers.judged(ledger, lake, source, settings, each.version, at) for each in standing]
 
 
