@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from earlysignal_core.datasets.comparison import FloatArray, ks_distance
 from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.datasets.splits import Part
-from earlysignal_core.lake import Lake, LakeError
+from earlysignal_core.errors import LakeError
+from earlysignal_core.lake import Lake
 from earlysignal_core.models.boosters import fit, predict
 from earlysignal_core.models.bundle import FOLDER, Bundle
 from earlysignal_core.models.calibration import Calibration

@@ -11,14 +11,14 @@ from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.datasets.cutoff import moment_of
 from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.datasets.labels import first_of_each_event
-from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.errors import EarlySignalError, LakeError
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.comparison import Comparison, Decision, Deploy, compare, decide
 from earlysignal_core.evaluation.forward import Recipe, walk_monthly
 from earlysignal_core.evaluation.metrics import measure
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.resampling import Resamples
-from earlysignal_core.lake import Lake, LakeError
+from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, deployments, freezes, predictions
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
