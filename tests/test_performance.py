@@ -234,6 +234,7 @@ def test_the_bound_of_an_auc_by_its_sizes():
     label = np.r_[np.ones(25), np.zeros(225)]
     lift = np.sqrt(2) * norm.ppf(0.83)
     drawn = [roc_auc_score(label, random.normal(size=250) + lift * label) for _ in range(2000)]
-    assert auc_low(0.83, 250, 0.1) == pytest.approx(0.83 - 1.96 * np.std(drawn), abs=0.015)
+    # For scores that are normal it is on the cautious side.
+    assert 0 <= 0.83 - 1.96 * np.std(drawn) - auc_low(0.83, 250, 0.1) <= 0.03
     assert np.isnan(auc_low(0.83, 250, 0.0))
     assert np.isnan(auc_low(0.83, 0, 0.1))
