@@ -137,8 +137,14 @@ class System:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    def holds() -> bool:
+        try:
+            return condition()
+        except (OSError, http.client.HTTPException):  # what is asked is just being started again
+            return False
+
     deadline = time.monotonic() + seconds
-    while not condition():
+    while not holds():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.2)
 

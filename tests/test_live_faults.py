@@ -138,7 +138,7 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_dies(tmp_path: Path, webho
         wait_for(lambda: "PostgreSQL ended by itself" in system.said())
         wait_for(system.answers)
 
-        wait_for(lambda: [run.status for run in only(system.runs_of("day"), day=WEEK[-1])][-1:] == ["SUCCESS"], 300)
+        wait_for(lambda: [run.status for run in only(system.runs_of("day"), day=WEEK[-1])][-1:] == ["SUCCESS"], 500)
         lived = [run.tags["earlysignal/day"] for run in system.runs_of("day") if run.status == "SUCCESS"]
         assert lived == [FIRST, *WEEK]
         wait_for(lambda: {"Run failed: retrain 2015-10-14", f"Run failed: day {WEEK[1]}"} <= titles(webhook))
