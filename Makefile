@@ -37,6 +37,7 @@ lint: $(READY) ## style, types and the floors of the house
 bench: $(READY) ## the benchmarks; TAPE=path
 	@$(BIN)/python benchmarks/features.py $(SOURCE)
 	@$(BIN)/python benchmarks/overhead.py $(SOURCE)
+	@$(BIN)/python benchmarks/live.py
 	@$(BIN)/python benchmarks/replay.py $(SOURCE)
 
 lock: $(READY) ## pin the dependencies of pyproject.toml anew in requirements.lock

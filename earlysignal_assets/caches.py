@@ -3,6 +3,7 @@
 from functools import partial
 
 import dagster as dg
+import pandas as pd
 
 from earlysignal_assets.describe import OWNER, Materialized, numbers, schema_of, schema_of_table, shown
 from earlysignal_assets.partitions import ALL_QUARTERS_IN_ONE_RUN, QUARTERS
@@ -57,6 +58,13 @@ def _collect(
     ).items():
         rows = {f"rows of {table}" if table != cache else "rows": count for table, count in collected.items()}
         context.add_asset_metadata(numbers(rows), partition_key=quarter.key)
+        gaps = [gap for table in collected for gap in source.gaps(table, quarter)]
+        if gaps:
+            degraded = {**numbers({"gaps": len(gaps)}), "degraded": shown(pd.DataFrame(gaps), 50)}
+            context.add_asset_metadata(degraded, partition_key=quarter.key)
+            context.log.warning(
+                "%s of %s is degraded: %d gap(s), the first: %s", cache, quarter, len(gaps), gaps[0].why
+            )
     if not set(CACHES[cache]) & set(source.description.tables):
         context.log.warning("the source has no table of this cache: the features that need it are inactive")
 

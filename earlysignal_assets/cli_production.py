@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from earlysignal_assets import tables_shown
-from earlysignal_assets.clock import decision_time, domain_now, expect_within, parse_day, parse_moment
+from earlysignal_assets.clock import decision_time, domain_now, expect_within, parse_day, parse_moment, refuse_live
 from earlysignal_assets.instance import ledger_of
 from earlysignal_assets.terminal import Tape, console, progress, report_failures
 from earlysignal_assets.workspace import Workspace, choose_source
@@ -39,6 +39,7 @@ def clock(
 
     with _opened(tape) as (workspace, ledger):
         if moment is not None:
+            refuse_live(workspace.source.description)
             operations.move_clock(ledger, expect_within(workspace.source.description, parse_moment(moment)))
         tables_shown.print_clock(console, operations.status(ledger, domain_now(ledger)))
 

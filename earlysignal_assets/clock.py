@@ -27,10 +27,10 @@ def decision_time(ledger: Ledger, source: SourceDescription) -> pd.Timestamp:
         If it is no moment of the source. On a tape whose clock has never been set, a decision of today would stand
         years after every day that is still to be lived, and could not be followed by another.
     """
-    now, last = expect_within(source, domain_now(ledger)), last_finished(ledger)
-    if last is None or clock(ledger) is None:
-        return now
-    return min(now, last.tz_localize("UTC") + pd.Timedelta(days=1))
+    now, last = domain_now(ledger), last_finished(ledger)
+    if last is not None and clock(ledger) is not None:
+        now = min(now, last.tz_localize("UTC") + pd.Timedelta(days=1))
+    return expect_within(source, now)
 
 
 def parse_moment(text: str) -> pd.Timestamp:
@@ -60,6 +60,38 @@ def parse_day(text: str) -> pd.Timestamp:
     if moment != moment.normalize():
         raise ClockError(f"`{text}` is no day. Remedy: write it like 2016-03-01.")
     return moment.tz_localize(None)
+
+
+def expect_day(source: SourceDescription, day: pd.Timestamp) -> pd.Timestamp:
+    """Return a day of production: from the source's first announcements to its end.
+
+    Raises
+    ------
+    ClockError
+        If it is none.
+    """
+    first, end = source.event_quarters[0].start, source.quarters[-1].end
+    if not first <= day <= end:
+        raise ClockError(
+            f"{day:%Y-%m-%d} is no day of the source `{source.name}`. Remedy: choose one from {first:%Y-%m-%d} to "
+            f"{end:%Y-%m-%d}."
+        )
+    return day
+
+
+def refuse_live(source: SourceDescription) -> None:
+    """Refuse to set the clock of a source whose time is the wall's.
+
+    Raises
+    ------
+    ClockError
+        A clock row could never be taken back, and the days would wait for it for ever.
+    """
+    if source.grows:
+        raise ClockError(
+            f"the source `{source.name}` is live: its clock is the wall's and cannot be set. Remedy: none is needed; "
+            f"`earlysignal up` lives each day when it is due, and the days that it has missed."
+        )
 
 
 def expect_within(source: SourceDescription, moment: pd.Timestamp) -> pd.Timestamp:

@@ -2,16 +2,20 @@
 
 from itertools import count
 
+import dagster as dg
 import pandas as pd
 
+from earlysignal_assets.clock import expect_day, refuse_live
 from earlysignal_assets.instance import ledger_of
 from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB
-from earlysignal_assets.requests import note_failure, tags_of_day, tags_of_retrain
+from earlysignal_assets.requests import name_of, note_failure, note_lost_retrain, tags_of_day, tags_of_retrain
 from earlysignal_assets.runs import Outcome, Progress, instance_of, run_job
 from earlysignal_assets.workspace import Workspace
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.ledger import days, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.days import ClockError
+from earlysignal_core.ledger.vocabulary import RetrainState
 from earlysignal_core.monitoring import retrain_policy
 
 _ONE_DAY = pd.Timedelta(days=1)
@@ -34,15 +38,29 @@ def live_days(
     Raises
     ------
     ClockError
-        If production has not begun and no first day is given, or it has and one is.
+        If production has not begun and no first day is given, or it has and one is; if a day is none of the source's,
+        or the source is live.
+    EarlySignalError
+        If a retrain is under way elsewhere: its days wait for it.
     """
-    outcome = Outcome()
+    outcome, source = Outcome(), workspace.source.description
+    refuse_live(source)
+    for named in (first, to) if first is not None else (to,):
+        expect_day(source, named)
+    if first is not None and first > to:
+        raise ClockError(f"{first:%Y-%m-%d} is after {to:%Y-%m-%d}. Remedy: exchange them.")
     with instance_of(workspace) as instance, ledger_of(workspace) as ledger:
         upcoming = _upcoming(ledger, first)
         total = max((to - upcoming).days + 1, 0)
         _move_clock(ledger, to)
+        note_lost_retrain(instance, ledger, to.tz_localize("UTC"))
         for done in count():
             last, request = days.last_finished(ledger), retrain_requests.in_flight(ledger)
+            if request is not None and request.state is RetrainState.STARTED:
+                raise EarlySignalError(
+                    f"retrain request {request.id} ({request.cause}) is under way in run {request.run_id}, and the "
+                    f"next day waits for it. Remedy: wait until it is over (`earlysignal status`)."
+                )
             if request is not None and retrain_policy.may_start(request, last):
                 job, day, tags = RETRAIN_JOB, last, tags_of_retrain(request)
             else:
@@ -53,7 +71,8 @@ def live_days(
             progress(f"{day:%Y-%m-%d}", min(done, total), total)
             if not run_job(instance, job, outcome, day=day, tags=tags):
                 (message,) = outcome.failures.values()
-                note_failure(ledger, f"{job} {day:%Y-%m-%d}", tags, "of the command", message, day.tz_localize("UTC"))
+                (run,) = instance.get_runs(dg.RunsFilter(job_name=job), limit=1)
+                note_failure(ledger, name_of(job, run.tags), tags, run.run_id, message, day.tz_localize("UTC"))
                 break
         progress("done", total, total)
     workspace.remember()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field
 
-from earlysignal_assets.clock import decision_time, expect_within, parse_moment
+from earlysignal_assets.clock import decision_time, expect_within, parse_moment, refuse_live
 from earlysignal_core import operations
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
@@ -143,6 +143,7 @@ def set_clock(
 ) -> None:
     """Moves the ledger's clock, on a tape: forward only. The days up to it are then lived in order."""
     with _plain_failure():
+        refuse_live(source.description)
         to = expect_within(source.description, parse_moment(config.to))
         operations.move_clock(ledger, to)
     context.add_output_metadata({"clock": str(to)})

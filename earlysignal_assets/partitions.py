@@ -11,9 +11,16 @@ from earlysignal_core.settings import Settings
 WORKSPACE = Workspace(Settings())
 _SPAN, _EVENTS = WORKSPACE.source.description.quarters, WORKSPACE.source.description.event_quarters
 
-# The end is fixed by the source: without it the last quarter would be the wall clock's.
+# A tape fixes the end: without it the last partition would be the wall clock's. A source that grows has none, and its
+# running quarter and day, which have not ended, are partitions too.
+_GROWS = WORKSPACE.source.description.grows
+_AHEAD = 1 if _GROWS else 0
 QUARTERS = dg.TimeWindowPartitionsDefinition(
-    cron_schedule="0 0 1 */3 *", fmt="%Y-%m", start=_SPAN[0].key, end=(_SPAN[-1] + 1).key
+    cron_schedule="0 0 1 */3 *",
+    fmt="%Y-%m",
+    start=_SPAN[0].key,
+    end=None if _GROWS else (_SPAN[-1] + 1).key,
+    end_offset=_AHEAD,
 )
 ONE_QUARTER_PER_RUN = dg.BackfillPolicy.multi_run(max_partitions_per_run=1)
 ALL_QUARTERS_IN_ONE_RUN = dg.BackfillPolicy.single_run()
@@ -31,9 +38,10 @@ def quarter_of(context: dg.AssetExecutionContext) -> Quarter:
     return Quarter.parse(context.partition_key)
 
 
-# Production: a day of the source for each of its dates. `end_offset` is not needed: the source's end is known.
 DAYS = dg.DailyPartitionsDefinition(
-    start_date=_EVENTS[0].start.to_pydatetime(), end_date=(_SPAN[-1] + 1).start.to_pydatetime()
+    start_date=_EVENTS[0].start.to_pydatetime(),
+    end_date=None if _GROWS else (_SPAN[-1] + 1).start.to_pydatetime(),
+    end_offset=_AHEAD,
 )
 
 

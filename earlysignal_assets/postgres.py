@@ -12,7 +12,7 @@ from sqlalchemy import URL
 
 from earlysignal_assets.embedded_postgres import embedded
 from earlysignal_core.errors import PostgresError
-from earlysignal_core.ledger.address import parse, redact
+from earlysignal_core.ledger.address import parse, redact, scrub
 
 __all__ = ["ensure_database", "redact", "server"]
 
@@ -86,7 +86,8 @@ def _connect(url: URL) -> Iterator[Connection]:
         connection = psycopg2.connect(_text(url.set(drivername="postgresql")), connect_timeout=10)
     except psycopg2.Error as error:
         raise PostgresError(
-            f"cannot reach PostgreSQL at {redact(_text(url))}: {' '.join(str(error).split())}. Remedy: check the "
+            f"cannot reach PostgreSQL at {redact(_text(url))}: {scrub(' '.join(str(error).split()), _text(url))}. "
+            f"Remedy: check the "
             f"address, the user and that the server runs; without EARLYSIGNAL_DATABASE_URL an embedded server is used."
         ) from None
     try:

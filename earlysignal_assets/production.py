@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 
 from earlysignal_assets import requests
+from earlysignal_assets.caches import CACHE_ASSETS, universe
 from earlysignal_assets.clock import domain_now
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
 from earlysignal_assets.partitions import DAYS, day_of
@@ -57,7 +58,7 @@ def refreshed_data(
 
 
 @dg.asset(
-    deps=[refreshed_data],
+    deps=[refreshed_data, *CACHE_ASSETS, universe],
     check_specs=[
         dg.AssetCheckSpec(
             SERVED_AS_BUILT,

@@ -12,7 +12,7 @@ from earlysignal_core.ledger import days, retrain_requests
 from earlysignal_core.ledger.alerts import Alert, raise_alert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
-from earlysignal_core.ledger.vocabulary import Severity
+from earlysignal_core.ledger.vocabulary import RetrainState, Severity
 
 DAY, CAUSE, REQUEST, ATTEMPT = "earlysignal/day", "earlysignal/cause", "earlysignal/request", "earlysignal/attempt"
 ATTEMPTS_ALLOWED = 3
@@ -53,7 +53,9 @@ def begin(
     """
     ledger, at, tags = production.ledger, Hour.CHALLENGE.of(day), context.run.tags
     if REQUEST in tags:
-        return retrain_requests.start(ledger, int(tags[REQUEST]), int(tags[ATTEMPT]), context.run_id, at)
+        asked = retrain_requests.get(ledger, int(tags[REQUEST]))
+        begins = max(at, asked.requested_at)
+        return retrain_requests.start(ledger, asked.id, int(tags[ATTEMPT]), context.run.run_id, begins)
     last = days.last_finished(ledger)
     if day != last:
         stands = f"{last:%Y-%m-%d}" if last is not None else "none"
@@ -66,7 +68,12 @@ def begin(
         request = operations.ask_for_retrain(
             joined, production.lake, at, reason=reason, by="Dagster UI", window_months=window_months
         )
-        return retrain_requests.start(joined, request.id, request.next_attempt, context.run_id, at)
+        return retrain_requests.start(joined, request.id, request.next_attempt, context.run.run_id, at)
+
+
+def name_of(job: str, tags: Mapping[str, str]) -> str:
+    """Return what a run is called in alerts: its job and its partition."""
+    return f"{job} {tags.get('dagster/partition', '')}".strip()
 
 
 def note_failure(
@@ -88,10 +95,42 @@ def note_failure(
     attempt = int(tags.get(ATTEMPT, "1"))
     standing = retrain_requests.in_flight(ledger)
     if REQUEST in tags:
-        allowed = ATTEMPTS_ALLOWED
-        retrain_requests.fail(ledger, int(tags[REQUEST]), attempt, message, now, attempts_allowed=allowed)
+        request, allowed = int(tags[REQUEST]), ATTEMPTS_ALLOWED
+        retrain_requests.fail(ledger, request, attempt, message, now, attempts_allowed=allowed, run_id=run_id)
     elif standing is not None and standing.run_id == run_id:  # materialised by hand: nobody tries it again
         retrain_requests.fail(ledger, standing.id, standing.attempts, message, now, attempts_allowed=1)
     day, body = now.tz_localize(None).normalize(), f"Attempt {attempt}, run {run_id}. {message}"
     key, title = f"run_failed:{what}:{attempt}", f"Run failed: {what}"
     raise_alert(ledger, Alert(key, day, now, Severity.CRITICAL, title, body, "run failed"))
+
+
+def note_lost_retrain(instance: dg.DagsterInstance, ledger: Ledger, now: pd.Timestamp) -> None:
+    """Make up for a failure that nobody noted: a retrain that is under way, though its run is over.
+
+    A run closes its request before it ends. Without a daemon no sensor hears of a command that was killed, and one that
+    was down may have missed a run.
+
+    Parameters
+    ----------
+    instance : DagsterInstance
+    ledger : Ledger
+    now : Timestamp
+        The domain's moment (UTC).
+    """
+    request = retrain_requests.in_flight(ledger)
+    if request is None:
+        return
+    if request.state is RetrainState.STARTED:
+        run = instance.get_run_by_id(str(request.run_id))
+        attempt = request.attempts
+    else:  # its run may have ended before it could begin, cancelled say
+        begun = {REQUEST: str(request.id), ATTEMPT: str(request.next_attempt)}
+        run = next(iter(instance.get_runs(dg.RunsFilter(tags=begun), limit=1)), None)
+        attempt = request.next_attempt
+        if run is None:
+            return
+    if run is None or run.is_finished:  # unknown: the ledger was restored beside another Dagster
+        tags = run.tags if run is not None else {REQUEST: str(request.id), ATTEMPT: str(attempt)}
+        what = name_of(run.job_name, tags) if run is not None else f"retrain request {request.id}"
+        run_id = run.run_id if run is not None else str(request.run_id)
+        note_failure(ledger, what, tags, run_id, "The run is over, and its retrain is not.", now)

@@ -201,13 +201,15 @@ def train(
         Learn also from quarters that a check refused; the lineage says so.
     """
     outcome = Outcome()
-    before = [q for q in workspace.source.description.event_quarters if q < quarter]
+    source, lake = workspace.source.description, workspace.lake
+    before = [q for q in source.event_quarters if q < quarter]
     with instance_of(workspace) as instance:
         total = len(before) + 2
         ready = True
         if not skip_ingest and before:
             progress("caches", 0, total)
-            ready = run_job(instance, "companies", outcome) and run_job(instance, "collect", outcome, quarters=before)
+            collect = _to_collect(lake, source, before)
+            ready = run_job(instance, "companies", outcome) and run_job(instance, "collect", outcome, quarters=collect)
             for done, each in enumerate(before if ready else [], start=1):
                 progress(str(each), done, total)
                 run_job(instance, "quarter", outcome, quarters=[each], select=["feature_table"])

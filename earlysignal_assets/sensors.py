@@ -1,12 +1,21 @@
 """Sensors, all of them running from the start: the report, the day, retrains, failed runs, alerts."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from earlysignal_assets.clock import domain_now
 from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB, job_named
-from earlysignal_assets.requests import DAY, note_failure, tags_of_day, tags_of_retrain
+from earlysignal_assets.requests import (
+    DAY,
+    REQUEST,
+    name_of,
+    note_failure,
+    note_lost_retrain,
+    tags_of_day,
+    tags_of_retrain,
+)
 from earlysignal_core import daily
 from earlysignal_core.ledger import days, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
@@ -16,7 +25,8 @@ from earlysignal_core.monitoring.alerts import deliver
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source
 
-_LONGEST_PAUSE_MINUTES = 60
+_FIRST_PAUSE, _LONGEST_PAUSE = 15, 3600  # seconds
+_RETRAIN_PAUSES = (15, 900)  # an outage that outlives the second is told by an alert
 # Plain `dagster dev` has no ledger: what asks it waits to be switched on.
 _ON = dg.DefaultSensorStatus.RUNNING if Settings().ledger_url else dg.DefaultSensorStatus.STOPPED
 
@@ -28,7 +38,12 @@ report_sensor = dg.AutomationConditionSensorDefinition(
 )
 
 
-@dg.sensor(job=job_named(DAY_JOB), minimum_interval_seconds=5, default_status=_ON)
+@dg.sensor(
+    job=job_named(DAY_JOB),
+    minimum_interval_seconds=5,
+    default_status=_ON,
+    description="Asks for the next day of production that is due, in order; a day that failed is tried again.",
+)
 def day_sensor(
     context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger], source: dg.ResourceParam[Source]
 ) -> dg.SensorResult | dg.SkipReason:
@@ -37,32 +52,39 @@ def day_sensor(
     A day whose run has failed is tried again after a pause that doubles, up to an hour. How often this looks says
     nothing of when a day's steps act: they have moments of their own.
     """
-    if days.clock(ledger) is None and days.last_finished(ledger) is None:
+    described = source.description
+    if not described.grows and days.clock(ledger) is None and days.last_finished(ledger) is None:
         return dg.SkipReason("Production has not begun: `earlysignal clock 2016-01-04`, or the job `move_clock`.")
     # What the source says, not what the lake remembers of it: an empty lake is filled by the first day.
-    found = daily.next_day(ledger, source.description, domain_now(ledger))
+    found = daily.next_day(ledger, described, domain_now(ledger))
     if found.day is None:
         return dg.SkipReason(found.reason)
     key = f"{found.day:%Y-%m-%d}"
     tried = context.instance.get_run_records(dg.RunsFilter(job_name=DAY_JOB, tags={DAY: key}))
     if any(not record.dagster_run.is_finished for record in tried):
         return dg.SkipReason(f"{key} is under way")
-    if tried:
-        ended = max(record.end_time or 0.0 for record in tried)
-        pause = 60 * min(2 ** (len(tried) - 1), _LONGEST_PAUSE_MINUTES)
-        if datetime.now(UTC).timestamp() < ended + pause:
-            return dg.SkipReason(f"{key} has failed {len(tried)} time(s) and is tried again {pause / 60:g} min later")
+    pauses = [min(_FIRST_PAUSE * 2**failure, _LONGEST_PAUSE) for failure in range(len(tried))]
+    if waits := _waits(tried, pauses):
+        return dg.SkipReason(f"{key} has failed {len(tried)} time(s) and is tried again {waits}")
     attempt = len(tried) + 1
     request = dg.RunRequest(run_key=f"day-{key}-{attempt}", partition_key=key, tags=tags_of_day(found.day, attempt))
     return dg.SensorResult(run_requests=[request])
 
 
-@dg.sensor(job=job_named(RETRAIN_JOB), minimum_interval_seconds=5, default_status=_ON)
-def retrain_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SensorResult | dg.SkipReason:
+@dg.sensor(
+    job=job_named(RETRAIN_JOB),
+    minimum_interval_seconds=5,
+    default_status=_ON,
+    description="Starts the retrain that a decision has asked for: an emergency at once, others at the weekend.",
+)
+def retrain_sensor(
+    context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger]
+) -> dg.SensorResult | dg.SkipReason:
     """Starts the retrain that was asked for: an emergency at once, a scheduled one at the weekend.
 
     The request is a row of the ledger; its key names the attempt, so that a tick that is repeated starts it once.
     """
+    note_lost_retrain(context.instance, ledger, domain_now(ledger))
     request = retrain_requests.in_flight(ledger)
     if request is None:
         return dg.SkipReason("no retrain is asked for")
@@ -71,6 +93,9 @@ def retrain_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SensorResult | dg.Ski
     last = days.last_finished(ledger)
     if not retrain_policy.may_start(request, last):
         return dg.SkipReason(f"request {request.id} ({request.cause}) waits for the weekend")
+    tried = context.instance.get_run_records(dg.RunsFilter(tags={REQUEST: str(request.id)}))
+    if waits := _waits(tried, _RETRAIN_PAUSES[: request.attempts]):
+        return dg.SkipReason(f"request {request.id} has failed {request.attempts} time(s) and is tried again {waits}")
     key = f"{last:%Y-%m-%d}"
     return dg.SensorResult(
         run_requests=[dg.RunRequest(run_key=request.run_key, partition_key=key, tags=tags_of_retrain(request))]
@@ -81,16 +106,27 @@ def retrain_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SensorResult | dg.Ski
 def failure_sensor(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Ledger]) -> None:
     """Raises an alert for every run that has failed; the request of a failed retrain is due three times."""
     run = context.dagster_run
-    what = f"{run.job_name} {run.tags.get('dagster/partition', '')}".strip()
     message = context.failure_event.message or "no message"
-    note_failure(ledger, what, run.tags, run.run_id, message, domain_now(ledger))
+    note_failure(ledger, name_of(run.job_name, run.tags), run.tags, run.run_id, message, domain_now(ledger))
 
 
-@dg.sensor(minimum_interval_seconds=10, default_status=_ON)
+@dg.sensor(
+    minimum_interval_seconds=10,
+    default_status=_ON,
+    description="Sends the alerts of the ledger to EARLYSIGNAL_ALERT_URLS; what fails is tried again.",
+)
 def alert_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SkipReason:
     """Sends the alerts that the ledger holds to the addresses of EARLYSIGNAL_ALERT_URLS; what fails is tried again."""
     made = deliver(ledger, Settings().alert_urls, domain_now(ledger))
     return dg.SkipReason(", ".join(f"{count} {outcome}" for outcome, count in made.items()) or "nothing to send")
+
+
+def _waits(tried: Sequence[dg.RunRecord], pauses: Sequence[int]) -> str:
+    """Say when what has failed is tried again, or nothing where that may be now."""
+    if not tried or not pauses:
+        return ""
+    again = max(record.end_time or 0.0 for record in tried) + pauses[-1]
+    return f"{pauses[-1]} s later" if datetime.now(UTC).timestamp() < again else ""
 
 
 SENSORS = [report_sensor, day_sensor, retrain_sensor, failure_sensor, alert_sensor]

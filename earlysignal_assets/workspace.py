@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from earlysignal_core.lake import Lake
-from earlysignal_core.settings import Settings
+from earlysignal_core.settings import COLLECTED, Settings
 from earlysignal_core.sources import Source, open_source
 
 _LAST_SOURCE = "last-source.json"
@@ -38,8 +38,9 @@ class Workspace:
         """
         chosen = self.settings
         origin = str(chosen.tape.resolve()) if chosen.tape else chosen.synthetic.model_dump_json()
+        collected = chosen.live.model_dump_json(include=set(COLLECTED)) if chosen.source == "live" else ""
         decides = [
-            origin,
+            origin + collected,
             self.source.description.settings.model_dump_json(),
             *map(str, (chosen.window_months, chosen.warmup_quarters, chosen.embargo_days, chosen.cost_bps)),
         ]

@@ -5,6 +5,7 @@ later as they would have been, and years of history can be lived again through t
 What a step computes lives in the rooms below; here stands what it reads, what it records and in which order.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -73,6 +74,10 @@ class Hour(IntEnum):
 
 class DayError(EarlySignalError):
     """A day that cannot be lived now."""
+
+
+class _FinishedMeanwhileError(Exception):
+    """Another has finished the day: what was decided is read back."""
 
 
 @dataclass(frozen=True)
@@ -230,13 +235,25 @@ def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None 
         _refuse_out_of_order(day, ledger)
         examples = scheduled_examples(lake, source, first + pd.Timedelta(1, "ns"), last)
         missed = announced_already(lake, source, examples, at)
-        if len(examples):
-            asked = served_between(ledger, first, last)["event"]  # by a run that was killed on its way
-            examples = examples[~examples["event"].isin([*missed["event"], *asked])].reset_index(drop=True)
+        examples = examples[~examples["event"].isin(missed["event"])].reset_index(drop=True)
         if champion is not None and len(examples):
-            serving = production.settings.serving
-            back = answer_and_record(ledger, lake, source, production.models, examples, at, serving)
+            back = _answer(day, production, examples, at)
     return Predicted(served_between(ledger, first, last), version, missed, None if back is None else back.version)
+
+
+def _answer(
+    day: pd.Timestamp, production: Production, examples: pd.DataFrame, at: pd.Timestamp
+) -> deployments.Deployment | None:
+    """Answer for what has no answer yet: of two that live a day, at once or after each other, the second asks less."""
+    last, serving = Hour.PREDICT.of(day), production.settings.serving
+    with production.ledger.transaction() as joined:
+        days.alone(joined, day)
+        before = served_between(joined, last - _ONE_DAY, last)
+        answered = before.loc[before["predicted_probability"].notna(), "event"]
+        examples = examples[~examples["event"].isin(answered)].reset_index(drop=True)
+        if examples.empty:
+            return None
+        return answer_and_record(joined, production.lake, production.source, production.models, examples, at, serving)
 
 
 def choose_stocks(day: pd.Timestamp, production: Production) -> pd.DataFrame:
@@ -274,6 +291,7 @@ def detect_drift(day: pd.Timestamp, production: Production, *, page: bool = True
 
 def collect_results(day: pd.Timestamp, production: Production) -> Collected:
     """Record what has become of the predictions since the last look, however long ago that was."""
+    _refuse_out_of_order(day, production.ledger)
     return collect_outcomes(production.ledger, production.lake, production.source, Hour.OUTCOMES.of(day))
 
 
@@ -281,11 +299,11 @@ def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
     """Say whether what arrives live is still what the champion knows."""
     if production.is_finished(day):
         return DayRecord.load(production.lake, QUALITY, day)
-    bundle, strict = production.champion(), production.settings.strict_rules
+    bundle = production.champion()
     record = DayRecord(QUALITY, day)
     if bundle is not None:
         at, source = Hour.MEASURE.of(day), production.source
-        record = quality_record(production.ledger, production.lake, source, bundle, at, strict=strict)
+        record = quality_record(production.ledger, production.lake, source, bundle, at, production.settings)
     record.save(production.lake)
     return record
 
@@ -333,15 +351,17 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
         calendar = _calendar(day, production)
         figures = {**merged(records), **calendar, **served.retrain_figures(ledger, day).figures}
         champion = deployments.champion(ledger)
-        figures["champions"] = float(champion is not None)
         is_lost = champion is not None and production.champion() is None
+        figures["champions"] = float(champion is not None and not is_lost)
         strict, causes = production.settings.strict_rules, production.causes
         found = retrain_policy.decide(day, figures, strict=strict, causes=causes)
         DayRecord(DECISION, day, figures, verdict_rows(found.verdicts)).save(lake)
         judgements = _of_those_in_shadow(production, at) if calendar["first_session_of_week"] else []
-        with ledger.transaction() as joined:
+        with suppress(_FinishedMeanwhileError), ledger.transaction() as joined:
+            if not days.finish_day(joined, day, at):
+                raise _FinishedMeanwhileError
             for judgement in judgements:
-                judged_at = deployments.not_before_the_champion(joined, at)
+                judged_at = deployments.not_before_what_is_deployed(joined, at)
                 kind, reason = challengers.carry_out(joined, judgement, judged_at)
                 announcements.of_challenger(joined, judgement.version, kind, reason, judged_at)
             asked = retrain_policy.ask(joined, day, found, figures, production.source.universe, at)
@@ -350,7 +370,6 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
                 announcements.of_limits(joined, record, at)
             if champion is not None and is_lost:
                 announcements.of_lost_champion(joined, champion.version, at)
-            days.finish_day(joined, day, at)
     made = decisions.read(ledger, since=at - pd.Timedelta(1, "us"), until=at)
     return Decided(made, DayRecord.load(lake, DECISION, day).verdicts)
 
@@ -365,7 +384,8 @@ def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) 
         keep_reference(lake, model, dataset.frame)
         champion = deployments.champion(production.ledger)
         if champion is not None and champion.version != model.version:
-            challengers.walk_forward(lake, source, recipe, str(model.version), champion.version, at)
+            version, since = str(model.version), champion.since
+            challengers.walk_forward(lake, source, recipe, version, champion.version, at, otherwise=since)
     return model
 
 
@@ -374,7 +394,7 @@ def challenge(
 ) -> DecisionKind:
     """Hold the challenger against the champion, do what the rules say, and close the request: all of it, or nothing."""
     ledger = production.ledger
-    at = max(deployments.not_before_the_champion(ledger, Hour.CHALLENGE.of(day)), request.requested_at)
+    at = max(deployments.not_before_what_is_deployed(ledger, Hour.CHALLENGE.of(day)), request.requested_at)
     reason = f"{request.cause} (retrain request {request.id})"
     ended = served.season_end_of(production.lake, production.source, at) if request.cause == Cause.SEASON else None
     season = None if ended is None else Quarter.of(ended)
@@ -395,15 +415,26 @@ def _calendar(day: pd.Timestamp, production: Production) -> dict[str, float]:
     return calendar_figures(day, ended, served.retrain_figures(production.ledger, day).last_season_retrain)
 
 
-def _of_those_in_shadow(production: Production, at: pd.Timestamp) -> list[challengers.Judgement]:
+def _of_those_in_shadow(
+    production: Production, at: pd.Timestamp
+) -> list[challengers.Judgement | challengers.NotJudged]:
     ledger, lake, source, settings = production.ledger, production.lake, production.source, production.settings
     # A day that is made up for may lie before the beginning of what stands in shadow now.
-    standing = [each for each in deployments.challengers(ledger) if each.since <= at]
-    return [challengers.judge(ledger, lake, source, settings, each.version, at) for each in standing]
+    standing = [
+        each
+        for each in deployments.challengers(ledger)
+        if each.since <= at and challengers.is_undecided(ledger, each.version)
+    ]
+    return [challengers.judged(ledger, lake, source, settings, each.version, at) for each in standing]
 
 
 def _refuse_out_of_order(day: pd.Timestamp, ledger: Ledger) -> None:
-    last = days.last_finished(ledger)
+    last, shown = days.last_finished(ledger), days.clock(ledger)
+    if shown is not None and shown < Hour.CHALLENGE.of(day):
+        raise DayError(
+            f"{day:%Y-%m-%d} has not come: the clock shows {shown:%Y-%m-%d %H:%M} UTC, and a day is lived when its "
+            f"{Hour.CHALLENGE:d}:00 has passed. Remedy: move the clock (`earlysignal clock`)."
+        )
     if last is not None and day > last + _ONE_DAY:
         raise DayError(
             f"{day:%Y-%m-%d} cannot be lived yet: the last finished day is {last:%Y-%m-%d}. Remedy: live the days in "

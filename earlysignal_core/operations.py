@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from earlysignal_core.datasets.cutoff import moment_of
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import alerts, days, decisions, deployments, freezes, retrain_requests
@@ -23,7 +24,7 @@ from earlysignal_core.monitoring.retrain_policy import Cause
 from earlysignal_core.quarterly import described
 
 DECISIONS_SHOWN = 10
-_SHORTEST_WINDOW = 3  # months; the settings know the same limit
+_SHORTEST_WINDOW, _LONGEST_WINDOW = 3, 600  # months; the settings know the same limits
 
 
 class OperationError(EarlySignalError):
@@ -104,9 +105,10 @@ def ask_for_retrain(
             f"the source holds the universe `{held}`, not `{universe}`. Remedy: ask for `{held}`, or choose another "
             f"source."
         )
-    if window_months is not None and window_months < _SHORTEST_WINDOW:
+    if window_months is not None and not _SHORTEST_WINDOW <= window_months <= _LONGEST_WINDOW:
         raise OperationError(
-            f"a training window of {window_months} months is too short. Remedy: at least {_SHORTEST_WINDOW} months."
+            f"a training window of {window_months} months is out of bounds. Remedy: from {_SHORTEST_WINDOW} to "
+            f"{_LONGEST_WINDOW} months."
         )
     return retrain_requests.request_retrain(
         ledger,
@@ -125,16 +127,22 @@ def promote(ledger: Ledger, lake: Lake, now: pd.Timestamp, version: str, *, reas
     Raises
     ------
     OperationError
-        If there is no reason.
+        If there is no reason, or the model knows of what is still to come.
     BundleError
-        If the model cannot be loaded.
+        If it is no version, or the model cannot be loaded.
     FrozenError
         If promotions are stopped.
     LedgerError
         If it is the champion already, or another champion came first.
     """
     decision = _decision(DecisionKind.PROMOTION, now, reason, by)
-    bundles.load(lake, version)
+    bundles.check_version(version)
+    cutoff = moment_of(bundles.load(lake, version).until)
+    if cutoff > now:
+        raise OperationError(
+            f"{version} knows what was known on {cutoff:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} UTC: a "
+            f"model of the future cannot serve. Remedy: choose one whose cutoff has passed, or train one."
+        )
     with ledger.transaction() as joined:
         current = deployments.champion(joined)
         return deployments.promote(joined, version, decision, over=current.version if current else None)

@@ -1,7 +1,7 @@
 """All settings, each with a working default; the environment (`EARLYSIGNAL_…`) and a tape's own file change them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -76,13 +76,83 @@ class PromotionLimits(BaseModel):
     auc_margin: float = Field(0.02, ge=0)
 
 
+class LiveSettings(BaseModel):
+    """The live source: keys, addresses, what each provider allows, and what is collected (docs/live-sources.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fmp_key: SecretStr | None = None
+    fmp_url: str = "https://financialmodelingprep.com"
+    fmp_per_minute: int = Field(300, ge=1)
+    fmp_per_day: int | None = Field(None, ge=1)
+    fred_key: SecretStr | None = None
+    fred_url: str = "https://api.stlouisfed.org"
+    fred_per_minute: int = Field(120, ge=1)
+    bls_key: SecretStr | None = None
+    bls_url: str = "https://api.bls.gov"
+    bls_per_day: int = Field(500, ge=1)
+    # A name and an e-mail address: the SEC wants to know who asks, and needs no key.
+    sec_contact: str | None = None
+    sec_url: str = "https://www.sec.gov"
+    sec_data_url: str = "https://data.sec.gov"
+    sec_per_second: int = Field(10, ge=1, le=10)
+    eodhd_key: SecretStr | None = None
+    eodhd_url: str = "https://eodhd.com"
+    eodhd_per_minute: int = Field(1000, ge=1)
+    eodhd_per_day: int = Field(10_000, ge=1)  # one request counts as ten of the 100,000 calls
+
+    # A CSV or Parquet file of companies (symbol, and where known name, sector, first, last); else the S&P 500 of today.
+    companies: Path | None = None
+    benchmark: str = "SPY"
+    first: str = "2019-Q1"
+    # Collect these tables only; a tape that is named has the others.
+    tables: tuple[str, ...] | None = None
+    series: tuple[str, ...] = (
+        "DFF",
+        "UNRATE",
+        "CPIAUCSL",
+        "GDPC1",
+        "DGS10",
+        "BAA10Y",
+        "BAMLH0A0HYM2",
+        "VIXCLS",
+        "VXVCLS",
+        "DTWEXBGS",
+        "DCOILWTICO",
+    )
+    # 13F needs the filers' numbers and a CSV file of `cusip,symbol`.
+    managers: tuple[int, ...] = ()
+    cusips: Path | None = None
+
+    workers: int = Field(8, ge=1)
+    # The share of a table's companies that may be missing before the table is refused as a whole.
+    may_miss: float = Field(0.1, ge=0, le=1)
+    # Answers come from what is kept alone: the replay after a corrected parser.
+    offline: bool = False
+
+    @field_validator("first")
+    @classmethod
+    def _is_a_quarter(cls, value: str) -> str:
+        return str(Quarter.parse(value))
+
+
+COLLECTED = ("companies", "benchmark", "first", "tables", "series", "managers", "cusips")
+"""What the live source collects, among its settings: with another choice it is another source."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set; read from the environment with the prefix ``EARLYSIGNAL_``."""
 
-    model_config = SettingsConfigDict(env_prefix="EARLYSIGNAL_", env_nested_delimiter="__", extra="ignore")
+    # A key under a misspelt name is refused, and the refusal may not show it.
+    model_config = SettingsConfigDict(
+        env_prefix="EARLYSIGNAL_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
+    )
 
     home: Path = Path(".earlysignal")
     tape: Path | None = None
+    # `live` collects from providers; a tape that is named as well gives the tables that no provider does.
+    source: Literal["live"] | None = None
+    live: LiveSettings = LiveSettings()
     lake: str | None = None
     database_url: SecretStr | None = None
     # The workspace's own ledger. The command sets it for all that it starts; only plain `dagster dev` needs it by hand.
@@ -90,7 +160,7 @@ class Settings(BaseSettings):
     report_url: str = "http://127.0.0.1:3001"
     synthetic: SyntheticSettings = SyntheticSettings()
     universe: str | None = None
-    window_months: int | None = Field(None, ge=3)
+    window_months: int | None = Field(None, ge=3, le=600)
     warmup_quarters: int = Field(10, ge=1)
     embargo_days: int = Field(7, ge=0)
     cost_bps: float = Field(10.0, ge=0)

@@ -109,3 +109,12 @@ def _tape(name: str) -> Path:
     if not (path / "tape.json").exists():
         pytest.skip(f"no tape at {path}: set EARLYSIGNAL_TEST_TAPES to the folder that holds `{name}`")
     return path
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Real documents of the providers."""
+    path = _TAPES.parent / "samples"
+    if not path.is_dir():
+        pytest.skip(f"no samples at {path}")
+    return path

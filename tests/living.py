@@ -14,9 +14,9 @@ from sqlalchemy import select
 from earlysignal_core import daily
 from earlysignal_core.daily import Decided, Hour, Production
 from earlysignal_core.evaluation.forward import Recipe, walk_monthly
-from earlysignal_core.features.table import scheduled_examples
+from earlysignal_core.features.table import active_features, scheduled_examples
 from earlysignal_core.lake import Lake, RememberingLake
-from earlysignal_core.ledger import days, deployments, retrain_requests
+from earlysignal_core.ledger import days, deployments, predictions, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.schema import metadata
@@ -27,7 +27,6 @@ from earlysignal_core.monitoring.daily_records import DRIFT, METRICS, QUALITY
 from earlysignal_core.monitoring.day_record import DayRecord, verdict_rows
 from earlysignal_core.monitoring.drift import PREDICTIONS_RULE
 from earlysignal_core.quarterly import described
-from earlysignal_core.serving.predicting import answer_and_record, served_between
 from earlysignal_core.settings import PromotionLimits, Settings
 
 ONE_DAY = pd.Timedelta(days=1)
@@ -84,16 +83,37 @@ def decide_on(
 
 def broken(day: pd.Timestamp) -> DayRecord:
     """A day's drift, with the limit of the predictions broken."""
-    figures = {"psi": 0.5, "psi_above_chance": 0.3}
+    figures = {"psi": 0.5, "psi_above_chance": 0.3, "psi_above_usual": 0.3}
     return DayRecord(DRIFT, day, figures, verdict_rows(judge((PREDICTIONS_RULE,), figures)))
 
 
-def served(production: Production, first: str, last: str) -> pd.DataFrame:
-    """Serve all events of some days in one go; returns what is recorded of them."""
-    due, at = due_between(production.lake, moment(first), moment(last)), moment(last)
-    lake, source, models = production.lake, production.source, production.models
-    answer_and_record(production.ledger, lake, source, models, due, at, production.settings.serving)
-    return served_between(production.ledger, moment(first), moment(last))
+def served(production: Production, first: str, last: str) -> None:
+    """Let the champion, and in shadow the challengers, have said of a stretch of events what they say of its rows.
+
+    What is served is the feature table bit for bit, so its rows stand for months of days.
+    """
+    lake, ledger, names = production.lake, production.ledger, list(active_features(production.source))
+    quarters = [q for q in production.source.event_quarters if lake.has("feature_table", q)]
+    rows = lake.read("feature_table", quarters)
+    rows = rows[(rows["as_of"] > moment(first)) & (rows["as_of"] <= moment(last))].reset_index(drop=True)
+    standing = [deployments.champion(ledger), *deployments.challengers(ledger)]
+    for version in [each.version for each in standing if each is not None]:
+        model = production.models.get(version)
+        probability = model.bundle.predict(rows)
+        said = rows[["event", "symbol", "as_of"]].assign(
+            announced_on=rows["scheduled_on"],
+            prediction_date=rows["as_of"].dt.ceil("D") + pd.Timedelta(hours=2),
+            model_version=version,
+            predicted_probability=probability,
+            predicted_class=(probability >= model.bundle.threshold).astype(int),
+            threshold=model.bundle.threshold,
+            served=version == standing[0].version if standing[0] else False,
+            arm=None,
+            model_sha256=model.sha256,
+            dataset_sha256=None,
+            confidence_level="LOW",
+        )
+        predictions.record_frame(ledger, said, rows[names])
 
 
 def nothing_scored(lake: Lake) -> bytes:
@@ -154,14 +174,16 @@ def contents(ledger: Ledger) -> dict[str, list[dict[str, Any]]]:
     found, order = {}, {}
     with ledger.begin() as connection:
         for table in metadata.sorted_tables:
-            key = table.c["id"] if "id" in table.c else next(iter(table.primary_key))
-            rows = [dict(row) for row in connection.execute(select(table).order_by(key)).mappings()]
+            key = [table.c["id"]] if "id" in table.c else list(table.primary_key)
+            rows = [dict(row) for row in connection.execute(select(table).order_by(*key)).mappings()]
             order[table.name] = {row.get("id"): place for place, row in enumerate(rows)}
             to = {column.name: next(iter(column.foreign_keys)).column for column in table.c if column.foreign_keys}
             for row in rows:
                 for name, target in to.items():
                     if target.name == "id":
                         row[name] = order.get(target.table.name, {}).get(row[name], row[name])
+            if table.name == "ml_outcomes":  # what is recorded in one statement has no order
+                rows.sort(key=lambda row: (row["prediction_id"], row["horizon"], row["revision"]))
             found[table.name] = [
                 {name: _told(value) for name, value in row.items() if name not in ("id", "created_at", "latency_ms")}
                 for row in rows

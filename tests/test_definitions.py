@@ -19,6 +19,7 @@ print(json.dumps({job.name: {
     "description": job.description,
     "by": job.tags.get("earlysignal/by"),
     "resources": sorted(job.resource_defs),
+    "assets": sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys),
     "fields": [field.description for node in job.all_node_defs if node.config_schema.as_field().is_required
                for field in node.config_schema.config_type.fields.values()],
 } for job in defs.resolve_all_job_defs()}))
@@ -76,6 +77,11 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
         "datasets": {"dataset"},
         "models": {"models"},
         "evaluation": {"evaluation", "walk_forward"},
+        "production": {
+            *("refreshed_data", "predictions", "stock_selection", "outcomes", "retrain_decision"),
+            *("challenger", "promotion"),
+        },
+        "monitoring": {"drift_report", "live_data_quality", "production_metrics"},
     }
 
 
@@ -85,6 +91,38 @@ def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, d
     keys = nodes["evaluation"]["keys"]
     assert isinstance(keys, list)
     assert (keys[0], keys[-1], len(keys)) == ("2012-10", "2016-01", 14)
+
+
+def test_production_is_partitioned_by_the_days_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
+    produced = [node for node in nodes.values() if node["group"] in ("production", "monitoring")]
+    assert len(produced) == 10
+    for node in produced:
+        assert isinstance(node["keys"], list)
+        assert (node["keys"][0], node["keys"][-1], len(node["keys"])) == ("2014-01-01", "2016-03-31", 821), node
+
+
+def test_every_limit_of_monitoring_is_a_check(nodes: dict[str, dict[str, object]]) -> None:
+    checks = {name: node["checks"] for name, node in nodes.items() if node["group"] in ("production", "monitoring")}
+    assert {name: found for name, found in checks.items() if found} == {
+        "predictions": ["served_equals_feature_table"],
+        "outcomes": ["outcomes_within_8_days"],
+        "drift_report": ["feature_drift", "features_missing", "prediction_drift"],
+        "live_data_quality": ["mean_shift", "stale", "volume"],
+        "production_metrics": ["accuracy", "auc", "brier_skill", "calibration", "importance", "latency"],
+    }
+
+
+def test_a_day_and_a_retrain_are_jobs_that_never_touch_a_quarters_models(
+    jobs: dict[str, dict[str, object]],
+) -> None:
+    assert jobs["day"]["assets"] == [
+        *("drift_report", "live_data_quality", "outcomes", "predictions", "production_metrics"),
+        *("refreshed_data", "retrain_decision", "stock_selection"),
+    ]
+    assert jobs["retrain"]["assets"] == ["challenger", "promotion", "refreshed_data"]
+    for name in ("day", "retrain"):
+        assert jobs[name]["description"]
+        assert {"lake", "ledger"} <= set(jobs[name]["resources"])  # type: ignore[call-overload]
 
 
 def test_five_checks_block(nodes: dict[str, dict[str, object]]) -> None:

@@ -6,16 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from made_up import dataset
 from monitored import COUNTED, NOW, SHARED, reference, rows
 from scipy.stats import ks_2samp
 
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.bundle import FOLDER
+from earlysignal_core.models.bundle import FOLDER, save
 from earlysignal_core.models.training import train
 from earlysignal_core.monitoring.action import MonitoringError, last_days
-from earlysignal_core.monitoring.drift import detect_drift, distance_limit, psi, psi_limit
+from earlysignal_core.monitoring.drift import detect_drift, distance_limit, kept_usual_psi, psi, psi_limit
 from earlysignal_core.monitoring.reference import FILE, Reference, keep_reference
+from earlysignal_core.quarters import Quarter
 
 CATALOGUE = catalogue()
 FEW = COUNTED[:6]
@@ -25,8 +27,8 @@ def draw(seed):
     return np.random.default_rng(seed)
 
 
-def detect(recent, trained, **kwargs):
-    return detect_drift(recent, trained, CATALOGUE, **kwargs)
+def detect(recent, trained, *, usual_psi=0.0, **kwargs):
+    return detect_drift(recent, trained, CATALOGUE, usual_psi=usual_psi, **kwargs)
 
 
 def of(drift, name):
@@ -100,7 +102,33 @@ def test_a_shift_of_three_features_schedules_and_of_the_predictions_is_an_emerge
     assert acting(drift) == {"feature_drift"}
     assert set(drift.features["feature"].head(3)) == set(COUNTED[:3])
     recent["probability"] *= 3
-    assert "prediction_drift" in acting(detect(recent, trained))
+    moved = detect(recent, trained)
+    assert "prediction_drift" in acting(moved)
+    for usual in (moved.figures["psi"] + 0.01, np.nan):  # held-out months lay as far; too few of them to tell
+        held = detect(recent, trained, usual_psi=usual)
+        assert "prediction_drift" in raw(held) - acting(held)
+        assert "prediction_drift" in acting(detect(recent, trained, usual_psi=usual, strict=True))
+
+
+def test_how_far_held_out_months_lie_is_counted_once_and_kept(tmp_path, monkeypatch):
+    data = dataset(Quarter(2018, 3))
+    lake, trained = Lake(str(tmp_path)), train(data)
+    saved = save(lake, trained)
+    keep_reference(lake, saved, data.frame)
+    kept = Reference.load(lake, str(saved.version))
+    held_out = kept.held_out(saved)
+    assert len(held_out) == (data.frame["part"] != "train").sum()
+    usual = kept_usual_psi(lake, saved, kept)
+    known, months = np.sort(kept.frame["probability"]), []
+    for back in range(100):
+        until = held_out["as_of"].iloc[-1] - back * pd.Timedelta(days=30)
+        month = held_out[(held_out["as_of"] <= until) & (held_out["as_of"] > until - pd.Timedelta(days=30))]
+        if len(month) >= 30 and until - pd.Timedelta(days=30) >= held_out["as_of"].iloc[0]:
+            months.append(psi(np.sort(month["probability"]), known))
+    assert len(months) >= 8
+    assert usual == pytest.approx(np.quantile(months, 0.95))
+    monkeypatch.setattr(Reference, "held_out", lambda *_: pytest.fail("counted again"))
+    assert kept_usual_psi(lake, saved, kept) == usual
 
 
 def test_what_companies_share_is_shown_and_not_counted():
@@ -198,10 +226,6 @@ def test_a_real_shift_is_seen(n, shift):
 
 def test_a_reference_is_kept_beside_its_model(tmp_path):
     from dataclasses import replace
-
-    from made_up import dataset
-
-    from earlysignal_core.quarters import Quarter
 
     lake, data = Lake(str(tmp_path)), dataset(Quarter(2017, 1))
     bundle = train(data)

@@ -85,10 +85,8 @@ def test_no_event_is_not_class_0_and_waits_for_the_announcement(predicted: Ledge
     assert row["status"] == "no_event"
     assert math.isnan(row["actual_class"])
     assert pd.isna(row["correct_prediction"])
-    assert outcomes.waiting(predicted, Horizon.LABEL, NOW)["id"].tolist() == [1]
     assert outcomes.record(predicted, [no_event(), label(outcome_date=later(12))][1:]) == 1
     assert outcomes.revisions(predicted, 1)["status"].tolist() == ["no_event", "observed"]
-    assert outcomes.waiting(predicted, Horizon.LABEL, NOW).empty
 
 
 def test_what_could_be_known_before_the_newest_revision_is_no_news(predicted: Ledger) -> None:
@@ -128,14 +126,6 @@ def test_what_stands_is_told_of_every_prediction_of_a_window(predicted: Ledger) 
     assert found[["has_label", "has_7d", "has_30d"]].to_numpy().tolist() == [[True, True, False], [True, False, False]]
     assert found["observed_at"].tolist() == [later(8), pd.NaT]
     assert outcomes.standing(predicted, NOW, later(1))["has_label"].tolist() == [False]
-
-
-def test_waiting_is_by_horizon_and_moment(predicted: Ledger) -> None:
-    predictions.record(predicted, [prediction(1, prediction_date=later(1))])
-    outcomes.record(predicted, [label()])
-    assert outcomes.waiting(predicted, Horizon.LABEL, later(1))["symbol"].tolist() == ["C001"]
-    assert outcomes.waiting(predicted, Horizon.DAYS_7, later(1))["symbol"].tolist() == ["C000", "C001"]
-    assert outcomes.waiting(predicted, Horizon.DAYS_7, NOW)["symbol"].tolist() == ["C000"]
 
 
 def test_a_prediction_without_an_answer_has_an_outcome_that_is_neither_right_nor_wrong(ledger: Ledger) -> None:

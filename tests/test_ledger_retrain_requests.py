@@ -124,6 +124,15 @@ def test_what_is_told_twice_or_too_late_changes_nothing(ledger: Ledger) -> None:
     assert fail(ledger, 1, 2, "too late", NOW, attempts_allowed=1) == done
 
 
+def test_a_run_that_came_second_does_not_fail_the_one_that_is_at_work(ledger: Ledger) -> None:
+    ask(ledger)
+    start(ledger, 1, 1, "run-a", NOW)
+    with pytest.raises(RetrainStateError, match="run run-b cannot start"):
+        start(ledger, 1, 1, "run-b", NOW)
+    assert fail(ledger, 1, 1, "it was taken", NOW, attempts_allowed=3, run_id="run-b").state is STARTED
+    assert fail(ledger, 1, 1, "no memory", NOW, attempts_allowed=3, run_id="run-a").state is PENDING
+
+
 def test_of_two_runs_that_start_the_same_attempt_one_goes_on(ledger: Ledger) -> None:
     ask(ledger)
     results = at_once(*[lambda run=run: start(ledger, 1, 1, run, NOW) for run in ("run-a", "run-b")])

@@ -167,6 +167,13 @@ def test_a_correction_is_restated_and_what_repeats_or_tells_nothing_is_not(world
     assert it.told() == told
 
 
+def test_of_two_results_at_one_moment_the_first_by_date_holds(world) -> None:
+    twice = earnings(("18-Jun", "2018-07-10", 1.0, 1.5), ("18-Jun", "2018-07-09", 1.0, 1.1))
+    it = world(earnings=twice.assign(available_at=pd.Timestamp("2018-07-10 22:00", tz="UTC")))
+    it.collect(END)
+    assert it.told() == [("observed", "07-10 22:00", 0, pytest.approx(10))]
+
+
 def test_a_correction_that_comes_too_late_is_not_looked_for(world) -> None:
     last, too_late = ("18-Jun", "2019-01-13", 1.0, 1.2), ("18-Jun", "2019-01-14", 1.0, 1.0)
     it = world(earnings=pd.concat([PLAIN, earnings(last, too_late)]))
@@ -265,6 +272,12 @@ def test_a_stock_that_stops_is_delisted_with_the_return_to_its_last_price_once_t
     assert it.told(Horizon.DAYS_30) == [("delisted", "08-16 20:00", gone)]
 
 
+def test_a_stock_that_was_gone_before_has_no_price_to_start_from(world) -> None:
+    it = world(ohlcv=pd.concat([prices("A", until="2018-06-29"), MARKET]))
+    it.collect(night("2018-07-25"))
+    assert it.told(Horizon.DAYS_7) == [("observed", "07-24 20:00", None)]
+
+
 @pytest.mark.parametrize("missing", [START, WEEK])
 def test_a_missing_bar_at_an_end_is_no_delisting_and_no_return(world, missing: str) -> None:
     bars = prices("A")
@@ -283,6 +296,15 @@ def test_a_bar_that_is_late_dates_the_return(world) -> None:
     assert it.told(Horizon.DAYS_7) == []
     it.collect(night("2018-07-14"))
     assert it.told(Horizon.DAYS_7)[0][1] == "07-13 20:00"
+
+
+@pytest.mark.parametrize("day", ["2018-07-25", "2018-09-01"])
+def test_a_bar_that_is_too_late_changes_nothing_whenever_it_is_collected(world, day: str) -> None:
+    bars = prices("A")
+    bars.loc[bars["session"] == WEEK, KNOWABLE] += pd.Timedelta(days=20)
+    it = world(ohlcv=pd.concat([bars, MARKET]))
+    it.collect(night(day))
+    assert it.told(Horizon.DAYS_7) == [("observed", "07-24 20:00", None)]
 
 
 def test_prices_that_stop_for_all_tell_of_no_delisting_and_are_overdue(world) -> None:

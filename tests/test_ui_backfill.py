@@ -1,12 +1,11 @@
 """A backfill started over GraphQL, as the UI does it, leaves the lake that the command leaves."""
 
-import os
 import signal
 from pathlib import Path
 
 import pytest
 from running import SMALL, digests, run, workspace
-from test_up import starting, stop, wait_for
+from system import starting, stop, wait_for
 
 from earlysignal_core.quarters import Quarter
 
@@ -19,40 +18,34 @@ FIRST, JUDGED = Quarter.parse("2014-Q1"), Quarter.parse("2015-Q1")
 
 
 @pytest.mark.slow
-def test_a_backfill_in_the_ui_does_the_same_work_as_the_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backfill_in_the_ui_does_the_same_work_as_the_command(tmp_path: Path) -> None:
     by_command, by_ui = tmp_path / "command", tmp_path / "ui"
     assert run(by_command, "backfill", "--to", str(JUDGED)).returncode == 0
-    for name, value in SMALL.items():
-        monkeypatch.setitem(os.environ, name, value)
-    with monkeypatch.context() as patch:
-        patch.setattr("test_up.SMALL", SMALL)
-        with starting(by_ui) as system:
-            wait_for(system.healthy)
-            system.launch("universe")
-            wait_for(lambda: [status for _, status in system.runs()] == ["SUCCESS"])
-            partitions = dict.fromkeys(CACHES, (FIRST - 5, JUDGED))
-            partitions["ohlcv"] = (FIRST - 5, JUDGED + 1)
-            partitions["feature_table"] = (FIRST, JUDGED)
-            partitions |= dict.fromkeys(["dataset", "models", "evaluation"], (JUDGED, JUDGED))
-            chosen = [
-                {
-                    "assetKey": {"path": [asset]},
-                    "partitions": {"range": {"start": start.key, "end": end.key}},
-                }
-                for asset, (start, end) in partitions.items()
-            ]
-            launched = system.ask(LAUNCH, params={"partitionsByAssets": chosen})["launchPartitionBackfill"]
-            assert "backfillId" in launched, launched
+    with starting(by_ui, settings=SMALL) as system:
+        wait_for(system.healthy)
+        system.launch("universe")
+        wait_for(lambda: [status for _, status in system.runs()] == ["SUCCESS"])
+        partitions = dict.fromkeys(CACHES, (FIRST - 5, JUDGED))
+        partitions["ohlcv"] = (FIRST - 5, JUDGED + 1)
+        partitions["feature_table"] = (FIRST, JUDGED)
+        partitions |= dict.fromkeys(["dataset", "models", "evaluation"], (JUDGED, JUDGED))
+        chosen = [
+            {
+                "assetKey": {"path": [asset]},
+                "partitions": {"range": {"start": start.key, "end": end.key}},
+            }
+            for asset, (start, end) in partitions.items()
+        ]
+        launched = system.ask(LAUNCH, params={"partitionsByAssets": chosen})["launchPartitionBackfill"]
+        assert "backfillId" in launched, launched
 
-            def status() -> str:
-                found: str = system.ask(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]["status"]
-                return found
+        def status() -> str:
+            found: str = system.ask(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]["status"]
+            return found
 
-            wait_for(lambda: status() not in ("REQUESTED",), seconds=500)
-            assert status() in ("COMPLETED", "COMPLETED_SUCCESS"), system.runs()
-            stop(system, signal.SIGINT)
+        wait_for(lambda: status() not in ("REQUESTED",), seconds=500)
+        assert status() in ("COMPLETED", "COMPLETED_SUCCESS"), system.runs()
+        stop(system, signal.SIGINT)
     ours, theirs = (digests(workspace(home) / "lake") for home in (by_command, by_ui))
     assert {f"{made}/{JUDGED}.parquet" for made in ("ohlcv", "feature_table", "dataset", "predictions")} <= set(theirs)
     assert f"models/early-signal/v{JUDGED.year}.{JUDGED.number}.0/metadata.json" in theirs

@@ -63,7 +63,8 @@ def walk_monthly(
         day of the refit), by `as_of` and symbol. A step of which the recipe gives no model yet has no rows.
     """
     days = steps(since, until)
-    ends = [*(moment_of(day) for day in days[1:]), until]
+    # A champion that knew all until then (one of a later quarter, promoted by hand) leaves no step.
+    ends = [*(moment_of(day) for day in days[1:]), until] if days else []
     rows = _examples(lake, source, since, until)
     scored = [rows.iloc[:0].assign(probability=np.empty(0), threshold=np.empty(0), trained_on="")]
     for day, end in zip(days, ends, strict=True):

@@ -29,6 +29,17 @@ def parse(url: str) -> URL:
     return parsed.set(drivername=DRIVER, database=parsed.database or "postgres")
 
 
+def scrub(said: str, url: str) -> str:
+    """Return what a driver said of an address without its password.
+
+    A driver that cannot read an address repeats it; then nothing of what it said is kept.
+    """
+    if "://" in said or "dsn" in said:
+        return "the address cannot be understood (it is not shown, as it may hold a password)"
+    password = parse(url).password
+    return said.replace(str(password), "***") if password else said
+
+
 def redact(url: str) -> str:
     """Return a URL that can be shown: without its password, or ``***`` if it cannot be understood."""
     try:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from earlysignal_core.errors import PostgresError
 from earlysignal_core.ledger import migrations
-from earlysignal_core.ledger.address import parse, redact
+from earlysignal_core.ledger.address import parse, redact, scrub
 from earlysignal_core.ledger.encoding import to_json
 from earlysignal_core.ledger.errors import BrokenConstraintError, LedgerError
 
@@ -53,7 +53,7 @@ class Ledger:
                 f"at most 63, a letter first, and not `pg_` (which PostgreSQL keeps for itself)."
             )
         self.schema = schema
-        self._shown = redact(url)
+        self._url, self._shown = url, redact(url)
         self._joined: Connection | None = None
         self._engine = create_engine(
             parse(url),
@@ -150,6 +150,8 @@ class Ledger:
     def _explained(self, error: psycopg2.Error) -> PostgresError | LedgerError:
         where = f"the ledger `{self.schema}` at {self._shown}"
         said = " ".join(str(error).split())
+        if error.pgcode is None:  # it comes from the driver, which may repeat the address
+            said = scrub(said, self._url)
         code = error.pgcode or _LOST[0]  # no code: there was no server to give one
         if code.startswith(_LOST):
             return PostgresError(

@@ -56,6 +56,13 @@ def last_finished(ledger: Ledger) -> pd.Timestamp | None:
     return day
 
 
+def alone(ledger: Ledger, day: date) -> None:
+    """Let another that lives the same day wait until this transaction ends."""
+    with ledger.begin() as connection:
+        key = f"{ledger.schema}:{plain_day(day)}"
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtext(key))))
+
+
 def finish_day(ledger: Ledger, day: date, now: datetime) -> bool:
     """Note that every step of a day is done, and say whether that is news.
 

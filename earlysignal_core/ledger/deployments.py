@@ -73,13 +73,13 @@ def previous_champion(ledger: Ledger) -> Deployment | None:
         return _by_id(connection, current.predecessor) if current and current.predecessor else None
 
 
-def not_before_the_champion(ledger: Ledger, at: pd.Timestamp) -> pd.Timestamp:
-    """Return a moment, or the champion's beginning where that is later: nothing follows it before it began.
+def not_before_what_is_deployed(ledger: Ledger, at: pd.Timestamp) -> pd.Timestamp:
+    """Return a moment, or the latest beginning of what is deployed where that is later: nothing ends before it began.
 
     A day's steps act at moments of their own, and a person may have promoted a model since.
     """
-    current = champion(ledger)
-    return at if current is None else max(at, current.since)
+    with ledger.begin() as connection:
+        return max([at, *(deployed.since for deployed in _open(connection, _table.c.until.is_(None)))])
 
 
 def challengers(ledger: Ledger) -> list[Deployment]:

@@ -96,26 +96,6 @@ def record_frame(ledger: Ledger, frame: pd.DataFrame) -> pd.DataFrame:
     return told.assign(outcome_date=pd.to_datetime(told["outcome_date"], utc=True).dt.as_unit("ns"))
 
 
-def waiting(ledger: Ledger, horizon: Horizon, until: datetime) -> pd.DataFrame:
-    """Return the predictions made until a moment that have no outcome of a horizon yet, oldest first.
-
-    One without an event waits on: the announcement may have been moved.
-
-    Returns
-    -------
-    DataFrame
-        The columns of `predictions.read` without features.
-    """
-    known = select(_table.c.id).where(
-        _table.c.prediction_id == _predictions.c.id,
-        _table.c.horizon == horizon,
-        _table.c.status != OutcomeStatus.NO_EVENT,
-    )
-    due = (_predictions.c.prediction_date <= utc(until)) & ~known.exists()
-    with ledger.begin() as connection:
-        return rows.read(connection, select(*_OF_PREDICTION).where(due).order_by(_predictions.c.id))
-
-
 def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
     """Return the predictions of ``since < prediction_date <= until`` and of which horizons something is known.
 

@@ -206,11 +206,19 @@ def finish(ledger: Ledger, request_id: int, attempt: int, now: datetime) -> Retr
 
 
 def fail(
-    ledger: Ledger, request_id: int, attempt: int, error: str, now: datetime, *, attempts_allowed: int
+    ledger: Ledger,
+    request_id: int,
+    attempt: int,
+    error: str,
+    now: datetime,
+    *,
+    attempts_allowed: int,
+    run_id: str | None = None,
 ) -> RetrainRequest:
     """Note that an attempt has failed, be it under way or not even begun: then the next is due, or it was the last.
 
-    Told again, or about an attempt that is over, it changes nothing.
+    Told again, about an attempt that is over, or by another run (`run_id`) than has the attempt, it changes nothing:
+    a run that came second has failed because the first is at work.
 
     Returns
     -------
@@ -219,7 +227,8 @@ def fail(
     """
     with ledger.begin() as connection:
         request = _locked(connection, request_id)
-        under_way = (request.state, request.attempts) == (RetrainState.STARTED, attempt)
+        theirs = run_id in (None, request.run_id)
+        under_way = (request.state, request.attempts) == (RetrainState.STARTED, attempt) and theirs
         not_begun = (request.state, request.next_attempt) == (RetrainState.PENDING, attempt)
         if not (under_way or not_begun):
             return request

@@ -37,7 +37,7 @@ class Delivered:
 
 
 def deliver(ledger: Ledger, urls: SecretStr | None, now: pd.Timestamp) -> dict[Delivery, int]:
-    """Send the oldest alerts of the ledger that are still to be sent, and note what became of each.
+    """Send alerts of the ledger that are still to be sent, and note what became of each.
 
     One that could not be sent stays, and is tried again by the next call; one that reached some of its targets counts
     as sent, with a note of the others, since trying again would repeat it to those who have it.
@@ -48,7 +48,8 @@ def deliver(ledger: Ledger, urls: SecretStr | None, now: pd.Timestamp) -> dict[D
         How many of each.
     """
     made: dict[Delivery, int] = {}
-    for waiting in alerts.unsent(ledger)[:_AT_ONCE]:
+    # Those tried least come first: what cannot be delivered does not keep the others.
+    for waiting in sorted(alerts.unsent(ledger), key=lambda each: each.attempts)[:_AT_ONCE]:
         delivered = send(waiting.alert, urls)
         made[delivered.outcome] = made.get(delivered.outcome, 0) + 1
         if delivered.outcome is Delivery.NO_TARGET:

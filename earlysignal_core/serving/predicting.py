@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from earlysignal_core.errors import LakeError
+from earlysignal_core.errors import EarlySignalError, LakeError
 from earlysignal_core.evaluation.top_decile import REFERENCE
 from earlysignal_core.features.examples import event_id
 from earlysignal_core.lake import Lake
@@ -16,6 +16,7 @@ from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.ledger.vocabulary import Fallback, Severity
 from earlysignal_core.models.bundle import BundleError
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.serving.answers import Answer
 from earlysignal_core.serving.challengers import take_back_if_failing
 from earlysignal_core.serving.model_cache import ModelCache
 from earlysignal_core.serving.recorder import LedgerRecorder
@@ -54,7 +55,7 @@ def answer_and_record(
         )
         answers = service.predict_batch(examples)
         score_in_shadow(joined, models, answers, at)
-        failed = sum(answer.fallback is Fallback.PREVIOUS_VERSION for answer in answers)
+        failed = _failures_of_the_champion(answers, recorder.champion(), models)
         back = take_back_if_failing(joined, failed, len(answers), at)
         if back is not None:
             told = f"The champion failed for {failed} of {len(answers)} requests; {back.version} serves again."
@@ -63,6 +64,24 @@ def answer_and_record(
                 joined, Alert("roll_back", day, at, Severity.CRITICAL, "The champion is rolled back", told, "roll_back")
             )
     return back
+
+
+def _failures_of_the_champion(answers: list[Answer], champion: str | None, models: ModelCache) -> int:
+    """Count the requests that its predecessor answered, unless it could only not be read for a moment.
+
+    A champion that is taken back does not return by itself, and a disk that stumbled says nothing against it.
+    """
+    replaced = [answer for answer in answers if answer.fallback is Fallback.PREVIOUS_VERSION]
+    if not replaced or champion is None:
+        return 0
+    try:
+        models.get(champion)
+    except BundleError:
+        return len(replaced)
+    except (OSError, EarlySignalError):
+        return 0
+    could_not_be_read = f"{champion} could not be loaded"
+    return sum(could_not_be_read not in (answer.error or "") for answer in replaced)
 
 
 def announced_already(lake: Lake, source: SourceDescription, examples: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:

@@ -11,10 +11,23 @@ from earlysignal_core.sources.tape import DESCRIPTION, TapeSource
 
 
 def open_source(settings: Settings) -> Source:
-    """Return the tape that the settings name, else the synthetic source (generated once, then read like a tape)."""
-    if settings.tape is not None:
-        return TapeSource(settings.tape, settings)
+    """Return the source that the settings name: live, a tape, or else a synthetic tape, generated once."""
+    tape = TapeSource(settings.tape, settings) if settings.tape is not None else None
+    if settings.source == "live":
+        return _live(settings, tape)
+    if tape is not None:
+        return tape
     return TapeSource(_generated(settings), settings)
+
+
+def _live(settings: Settings, tape: Source | None) -> Source:
+    from earlysignal_core.sources.live.clock import WallClock
+    from earlysignal_core.sources.live.limits import LocalLimits, PostgresLimits
+    from earlysignal_core.sources.live.source import LiveSource
+
+    clock, url = WallClock(), settings.database_url or settings.ledger_url
+    limits = LocalLimits(clock) if url is None else PostgresLimits(url.get_secret_value())
+    return LiveSource(settings, limits, clock, tape)
 
 
 def _generated(settings: Settings) -> Path:

@@ -1,5 +1,6 @@
 """What every source answers; the graph does not know which one it has."""
 
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import pandas as pd
@@ -77,6 +78,28 @@ class SourceDescription(BaseModel):
         return tuple(c for c, tables in CACHES.items() if c != UNIVERSE and not set(tables) & set(self.tables))
 
 
+@dataclass(frozen=True)
+class Gap:
+    """What a table lacks, or had to take from an older answer.
+
+    Attributes
+    ----------
+    table : str
+    what : str
+        Usually a symbol.
+    provider : str
+    why : str
+    served : Timestamp or None
+        When the older answer that serves was given; None where nothing does.
+    """
+
+    table: str
+    what: str
+    provider: str
+    why: str
+    served: pd.Timestamp | None = None
+
+
 class Source(Protocol):
     """A source of tables."""
 
@@ -95,4 +118,8 @@ class Source(Protocol):
         The source's first quarter also holds the rows before it: the past that it arrived with. A table that the
         source does not have is empty.
         """
+        ...
+
+    def gaps(self, table: str, quarter: Quarter) -> list[Gap]:
+        """Return what a table lacked, or had to take from an older answer, when a quarter of it was last read."""
         ...

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, NaiveDatetime, ValidationError, fiel
 from earlysignal_core.errors import SourceError
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings, TapeSettings
-from earlysignal_core.sources.source import SourceDescription
+from earlysignal_core.sources.source import Gap, SourceDescription
 from earlysignal_core.tables import KNOWABLE, TABLES, UNIVERSE, own_date
 from earlysignal_core.trading_calendar import as_of
 from earlysignal_core.validation import checked, no_rows
@@ -25,7 +25,9 @@ MEMBERSHIP_ASSUMED = "Membership and sectors are those of today, throughout: the
 DESCRIPTION = "tape.json"
 
 
-class _TapeJson(BaseModel):
+class TapeJson(BaseModel):
+    """What stands in a tape's `tape.json`: docs/tape-format.md says what it means."""
+
     model_config = ConfigDict(extra="forbid")
 
     name: str
@@ -134,6 +136,10 @@ class TapeSource:
         rows = self._rows(table, None if first else quarter.start, (quarter + 1).start)
         return checked(table, rows, str(quarter))
 
+    def gaps(self, table: str, quarter: Quarter) -> list[Gap]:  # noqa: ARG002 - as of every source
+        """Return nothing: a tape is whole, or it is refused."""
+        return []
+
     def _rows(self, name: str, start: pd.Timestamp | None, end: pd.Timestamp) -> pd.DataFrame:
         table, dataset = TABLES[name], self._dataset(name)
         names = dataset.schema.names
@@ -200,14 +206,14 @@ class TapeSource:
         return facts
 
 
-def _read_description(folder: Path) -> _TapeJson:
+def _read_description(folder: Path) -> TapeJson:
     file = folder / DESCRIPTION
     if not folder.is_dir():
         raise SourceError(f"there is no folder {folder}. Remedy: name the folder of a tape, docs/tape-format.md.")
     if not file.is_file():
         raise SourceError(f"{folder} is no tape: it has no {DESCRIPTION}. Remedy: see docs/tape-format.md.")
     try:
-        return _TapeJson.model_validate_json(file.read_text())
+        return TapeJson.model_validate_json(file.read_text())
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise SourceError(f"{file}: {problems}. Remedy: see docs/tape-format.md.") from error

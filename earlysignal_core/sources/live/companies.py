@@ -1,0 +1,78 @@
+"""Which companies are followed: a file of the user's, or what a provider lists today."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from earlysignal_core.sources.live.errors import LiveSettingsError
+from earlysignal_core.sources.live.records import Rows
+from earlysignal_core.tables import UNIVERSE
+from earlysignal_core.validation import checked
+
+SECTOR_ETFS = {
+    "Communication Services": "XLC",
+    "Consumer Discretionary": "XLY",
+    "Consumer Staples": "XLP",
+    "Energy": "XLE",
+    "Financials": "XLF",
+    "Health Care": "XLV",
+    "Industrials": "XLI",
+    "Information Technology": "XLK",
+    "Materials": "XLB",
+    "Real Estate": "XLRE",
+    "Utilities": "XLU",
+}
+_OTHER_NAMES = {
+    "Technology": "Information Technology",
+    "Financial Services": "Financials",
+    "Healthcare": "Health Care",
+    "Consumer Cyclical": "Consumer Discretionary",
+    "Consumer Defensive": "Consumer Staples",
+    "Basic Materials": "Materials",
+}
+_OPTIONAL = ("name", "sector", "sector_etf", "first", "last")
+
+
+def from_file(path: Path) -> pd.DataFrame:
+    """Read a user's own list: ``symbol``, and where known ``name``, ``sector``, ``sector_etf``, ``first``, ``last``.
+
+    Raises
+    ------
+    LiveSettingsError
+        If the file is not there or has no symbols.
+    """
+    if not path.is_file():
+        raise LiveSettingsError(f"there is no file {path}. Remedy: correct EARLYSIGNAL_LIVE__COMPANIES.")
+    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+    if "symbol" not in frame or frame.empty:
+        raise LiveSettingsError(f"{path} lists no companies. Remedy: give it a column `symbol` with one in each row.")
+    return _universe(frame)
+
+
+def cusips_from_file(path: Path) -> dict[str, str]:
+    """Read a CSV file of ``cusip,symbol``.
+
+    Raises
+    ------
+    LiveSettingsError
+        If the file is not there or has other columns.
+    """
+    if not path.is_file():
+        raise LiveSettingsError(f"there is no file {path}. Remedy: correct EARLYSIGNAL_LIVE__CUSIPS.")
+    frame = pd.read_csv(path, dtype=str)
+    if not {"cusip", "symbol"} <= set(frame):
+        raise LiveSettingsError(f"{path} has no columns `cusip` and `symbol`. Remedy: add them.")
+    return dict(zip(frame["cusip"].str.upper(), frame["symbol"], strict=True))
+
+
+def from_constituents(rows: Rows) -> pd.DataFrame:
+    """Return the universe of a provider's list of constituents as of today."""
+    return _universe(pd.DataFrame(rows, columns=["symbol", "name", "sector"]))
+
+
+def _universe(frame: pd.DataFrame) -> pd.DataFrame:
+    frame = frame.assign(**{column: None for column in _OPTIONAL if column not in frame})
+    sector = frame["sector"].replace(_OTHER_NAMES)
+    etf = frame["sector_etf"].where(frame["sector_etf"].notna(), sector.map(SECTOR_ETFS))
+    dates = {column: pd.to_datetime(frame[column]).astype("datetime64[ns]") for column in ("first", "last")}
+    return checked(UNIVERSE, frame.assign(sector=sector, sector_etf=etf, **dates))

@@ -1,0 +1,149 @@
+"""Asks a provider only for what can have changed, and never trades a good answer for a worse one."""
+
+import threading
+from collections.abc import Callable, Sized
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import pandas as pd
+
+from earlysignal_core.sources.live.errors import NotKeptError, ProviderError, ShrunkenAnswerError, UnexpectedShapeError
+from earlysignal_core.sources.live.http import Http
+from earlysignal_core.sources.live.messages import Answer, Request
+from earlysignal_core.sources.live.raw_store import RawStore
+
+FOREVER = pd.Timestamp("1970-01-01", tz="UTC")
+"""As `since`: an answer of any age will do, for what never changes."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kept(Generic[T]):
+    """What an answer says, and when it was given (UTC)."""
+
+    fetched_at: pd.Timestamp
+    content: T
+
+
+@dataclass(frozen=True)
+class StaleAnswer:
+    """An older answer that had to serve, and why."""
+
+    request: Request
+    fetched_at: pd.Timestamp
+    error: ProviderError
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many questions were asked of the provider, and how many were answered from what is kept."""
+
+    asked: int
+    kept: int
+
+    @property
+    def hit_rate(self) -> float:
+        """The share answered from what is kept."""
+        return self.kept / max(1, self.asked + self.kept)
+
+
+class Fetcher:
+    """Answers questions to one provider, from what is kept or from the provider.
+
+    Parameters
+    ----------
+    store : RawStore
+    http : Http or None
+        None for a replay: only what is kept counts, of whatever age.
+    """
+
+    def __init__(self, store: RawStore, http: Http | None) -> None:
+        self.store, self._http = store, http
+        self._lock = threading.Lock()
+        self._asked = self._kept = 0
+        self._stale: list[StaleAnswer] = []
+
+    @property
+    def tally(self) -> Tally:
+        """What was asked so far."""
+        with self._lock:
+            return Tally(self._asked, self._kept)
+
+    def take_stale(self) -> list[StaleAnswer]:
+        """Return the older answers that had to serve since this was last called."""
+        with self._lock:
+            taken, self._stale = self._stale, []
+        return taken
+
+    def fetch(self, request: Request, since: pd.Timestamp, parse: Callable[[Answer], T], keeps: float = 0.0) -> T:
+        """Return what an answer says that was given at `since` or later, or the newest where none can be had.
+
+        Parameters
+        ----------
+        request : Request
+        since : Timestamp
+            UTC. An older answer may be out of date.
+        parse : callable
+            Reads an answer, or raises `UnexpectedShapeError`. An answer that cannot be read is kept all the same: a
+            corrected parser finds it.
+        keeps : float
+            The share of the last answer's rows that a new one must hold, for questions whose answers grow.
+
+        Raises
+        ------
+        ProviderError
+            If the provider fails and never gave a usable answer before.
+        """
+        kept = self._newest_usable(request, parse)
+        if kept is not None and (kept.fetched_at >= since or self._http is None):
+            with self._lock:
+                self._kept += 1
+            return kept.content
+        if self._http is None:
+            raise NotKeptError(request.provider, request.asked, "no usable answer is kept")
+        try:
+            return self._ask(self._http, request, parse, keeps, kept)
+        except ProviderError as error:
+            if kept is None:
+                raise
+            with self._lock:
+                self._stale.append(StaleAnswer(request, kept.fetched_at, error))
+            return kept.content
+
+    def history(self, request: Request, parse: Callable[[Answer], T]) -> list[Kept[T]]:
+        """Return what every usable answer to a question says, oldest first, each as it was first given."""
+        found = []
+        for answer in self.store.as_first_given(request):
+            with suppress(UnexpectedShapeError):
+                found.append(Kept(answer.fetched_at, parse(answer)))
+        return found[::-1]
+
+    def _ask(self, http: Http, request: Request, parse: Callable[[Answer], T], keeps: float, last: Kept[T] | None) -> T:
+        answer = http.ask(request)
+        with self._lock:
+            self._asked += 1
+        try:
+            content = parse(answer)
+        except UnexpectedShapeError:
+            self.store.keep(answer)
+            raise
+        if last is not None and isinstance(content, Sized) and isinstance(last.content, Sized):
+            new, old = len(content), len(last.content)
+            if new < keeps * old:
+                where = self.store.folder(request)
+                raise answer.failure(ShrunkenAnswerError, f"{new} row(s) where there were {old} before ({where})")
+        self.store.keep(answer)
+        return content
+
+    def _newest_usable(self, request: Request, parse: Callable[[Answer], T]) -> Kept[T] | None:
+        for answer in self.store.newest_first(request):
+            with suppress(UnexpectedShapeError):
+                return Kept(answer.fetched_at, parse(answer))
+        return None
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._http is not None:
+            self._http.close()

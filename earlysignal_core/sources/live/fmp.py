@@ -1,0 +1,233 @@
+"""Financial Modeling Prep: announcements, prices, splits, dividends, statements, grades, price targets.
+
+The current (`/stable`) endpoints only. What the provider rewrites in place (estimates, statements) is known from the
+day on which we saw it; docs/live-sources.md says what is known when.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import takewhile
+from typing import Any
+
+import pandas as pd
+from httpx import codes
+
+from earlysignal_core.settings import LiveSettings
+from earlysignal_core.sources.live import fmp_rows as rows_of
+from earlysignal_core.sources.live.clock import new_york_day
+from earlysignal_core.sources.live.errors import (
+    BadKeyError,
+    LegacyEndpointError,
+    NotInPlanError,
+    ProviderError,
+    RateLimitedError,
+    RefusedError,
+    TruncatedAnswerError,
+    UnreadableAnswerError,
+)
+from earlysignal_core.sources.live.fetch import Fetcher, Kept
+from earlysignal_core.sources.live.http import Provider, key_as_parameter, retry_after
+from earlysignal_core.sources.live.limits import Limit
+from earlysignal_core.sources.live.messages import Answer, Request
+from earlysignal_core.sources.live.records import Record, Row, Rows, records
+
+NAME = "fmp"
+MOST_ROWS = 4000
+"""Of a calendar: an answer with as many is cut off."""
+
+_BACK_OFF = 60.0
+_SAID = ("Error Message", "error", "message")
+_MEANS: tuple[tuple[str, type[ProviderError]], ...] = (
+    ("invalid api key", BadKeyError),
+    ("limit reach", RateLimitedError),
+    ("legacy endpoint", LegacyEndpointError),
+    ("not available under", NotInPlanError),
+    ("premium query parameter", NotInPlanError),
+    ("restricted endpoint", NotInPlanError),
+)
+_BY_STATUS: dict[int, type[ProviderError]] = {
+    codes.UNAUTHORIZED: BadKeyError,
+    codes.PAYMENT_REQUIRED: NotInPlanError,
+    codes.FORBIDDEN: NotInPlanError,
+    codes.TOO_MANY_REQUESTS: RateLimitedError,
+}
+_MOST_OF_IT = 0.95  # of the rows of the past: the provider corrects a few
+_WITH_TIMES = {"includeReportTimes": "true"}
+_PAGE = 100
+_MOST_PAGES = 100
+
+
+def provider(settings: LiveSettings) -> Provider | None:
+    """Return how to speak with FMP, or None without a key."""
+    if settings.fmp_key is None:
+        return None
+    limit = Limit(settings.fmp_per_minute, 60.0, settings.fmp_per_day)
+    return Provider(NAME, {"": settings.fmp_url}, limit, judge, settings.fmp_key, key_as_parameter("apikey"))
+
+
+def judge(answer: Answer) -> None:
+    """Raise what FMP means: it reports failures under 200, and in plain text under a JSON type.
+
+    Raises
+    ------
+    ProviderError
+    """
+    if answer.status >= codes.INTERNAL_SERVER_ERROR:
+        return  # the status says enough
+    if answer.is_html:
+        raise answer.failure(UnreadableAnswerError, f"a page of HTML: {answer.shown}")
+    said = _complaint(answer)
+    if said is None:
+        return
+    kind = next((kind for words, kind in _MEANS if words in said.lower()), _BY_STATUS.get(answer.status))
+    if kind is None and not said and answer.status == codes.OK:
+        raise answer.failure(UnreadableAnswerError, "an empty body")
+    if kind is None and answer.status == codes.OK and not isinstance(_json_or_none(answer), dict):
+        raise answer.failure(UnreadableAnswerError, f"no JSON: {answer.shown}")
+    wait = retry_after(answer, _BACK_OFF) if kind is RateLimitedError else None
+    raise answer.failure(kind or RefusedError, f"status {answer.status}: {answer.shown}", wait)
+
+
+def _complaint(answer: Answer) -> str | None:
+    """Return what an answer that is no array says."""
+    content = _json_or_none(answer)
+    if isinstance(content, list):
+        return None if answer.status == codes.OK else ""
+    if isinstance(content, dict):
+        return " ".join(str(content[name]) for name in _SAID if name in content)
+    return answer.text.strip()
+
+
+def _json_or_none(answer: Answer) -> Any:
+    try:
+        return answer.json
+    except UnreadableAnswerError:
+        return None
+
+
+class Fmp:
+    """Asks FMP for rows of the tables, each with `available_at`.
+
+    Parameters
+    ----------
+    fetcher : Fetcher
+    """
+
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
+
+    def announcements(self, first: pd.Timestamp, last: pd.Timestamp, since: pd.Timestamp) -> list[Kept[Row]]:
+        """Return what the earnings calendar says of some days, each row with the moment at which it was said.
+
+        Rows have symbol, expected_on, session, fiscal_period, eps_estimate, eps_actual. A future row's estimate is
+        the consensus of the moment; a past row's may have been rewritten since.
+        """
+        return self._calendar("/stable/earnings-calendar", first, last, since, rows_of.announcement, _WITH_TIMES)
+
+    def splits(self, first: pd.Timestamp, last: pd.Timestamp, since: pd.Timestamp) -> list[Kept[Row]]:
+        """Return the splits of some days, as rows of `corporate_actions`, known at the close of the ex-date."""
+        return self._calendar("/stable/splits-calendar", first, last, since, rows_of.split)
+
+    def dividends(self, first: pd.Timestamp, last: pd.Timestamp, since: pd.Timestamp) -> list[Kept[Row]]:
+        """Return the dividends of some days, as rows of `corporate_actions`, known at the close of the ex-date."""
+        return self._calendar("/stable/dividends-calendar", first, last, since, rows_of.dividend)
+
+    def prices(self, symbol: str, first: pd.Timestamp, last: pd.Timestamp, since: pd.Timestamp) -> Rows:
+        """Return the bars of some days as they were traded, without a session that was not over when it was asked."""
+        dates = {"from": f"{first:%Y-%m-%d}", "to": f"{last:%Y-%m-%d}"}
+        path = "/stable/historical-price-eod/non-split-adjusted"
+        request = Request(NAME, path, {"symbol": symbol, **dates})
+        return self._fetcher.fetch(request, since, lambda answer: rows_of.bars(answer, symbol), keeps=1.0)
+
+    def statements(self, symbol: str, since: pd.Timestamp) -> Rows:
+        """Return a company's quarterly statements.
+
+        A statement is known from its acceptance on. One that reads otherwise than when we first saw it is a
+        restatement, and known from the moment on at which we saw that.
+        """
+        request = _statements_request(symbol)
+        self._fetcher.fetch(request, since, lambda answer: rows_of.statements(answer, symbol), _MOST_OF_IT)
+        return list(rows_of.restated(self._fetcher.history(request, lambda answer: rows_of.statements(answer, symbol))))
+
+    def newest_period(self, symbol: str) -> pd.Timestamp | None:
+        """Return the end of the newest period of which a statement is kept, without asking."""
+        kept = self._fetcher.history(_statements_request(symbol), lambda answer: rows_of.statements(answer, symbol))
+        return max((row["period_end"] for row in kept[-1].content), default=None) if kept else None
+
+    def grades(self, symbol: str, since: pd.Timestamp) -> Rows:
+        """Return the grades that analysts gave a company, known at the end of the day."""
+        request = Request(NAME, "/stable/grades", {"symbol": symbol})
+        self._fetcher.fetch(request, since, lambda answer: rows_of.grades(answer, symbol), _MOST_OF_IT)
+        seen = self._fetcher.history(request, lambda answer: rows_of.grades(answer, symbol))
+        return rows_of.first_of_each(("graded_on", "firm"), (row for kept in seen for row in kept.content))
+
+    def price_targets(self, symbol: str, since: pd.Timestamp) -> Rows:
+        """Return the price targets for a company, known from their publication on.
+
+        All pages are read once; later, from the newest on, until one holds what an earlier walk has seen.
+        """
+        pages = [_targets_page(symbol, page) for page in range(_MOST_PAGES)]
+
+        def seen(page: Request) -> list[Kept[Rows]]:
+            return self._fetcher.history(page, lambda answer: rows_of.targets(answer, symbol))
+
+        earlier = [kept.content for page in _while_true(pages, seen) for kept in page if kept.fetched_at < since]
+        known = {_identity(row) for rows in earlier for row in rows}
+        reached_the_end = any(len(rows) < _PAGE for rows in earlier)
+        for page in pages:
+            rows = self._fetcher.fetch(page, since, lambda answer: rows_of.targets(answer, symbol))
+            if len(rows) < _PAGE or (reached_the_end and any(_identity(row) in known for row in rows)):
+                break
+        newest = (kept.content for page in _while_true(pages, seen) for kept in reversed(page))
+        targets = (row for rows in newest for row in rows if row["target"] > 0)
+        return rows_of.first_of_each(("published_on", "firm"), targets)
+
+    def estimates(self, symbol: str, since: pd.Timestamp) -> list[Kept[Row]]:
+        """Return the consensus for a company's fiscal quarters as it is now."""
+        params = {"symbol": symbol, "period": "quarter", "page": "0", "limit": "12"}
+        request = Request(NAME, "/stable/analyst-estimates", params)
+        return self._fetcher.fetch(request, since, lambda answer: rows_of.estimates(answer, symbol))
+
+    def constituents(self, since: pd.Timestamp) -> Rows:
+        """Return the companies of the S&P 500 as of today, as rows of `universe` but for the sector's ETF."""
+        return self._fetcher.fetch(Request(NAME, "/stable/sp500-constituent"), since, rows_of.constituents)
+
+    def _calendar(
+        self,
+        path: str,
+        first: pd.Timestamp,
+        last: pd.Timestamp,
+        since: pd.Timestamp,
+        read: Callable[[Record], Row | None],
+        more: Mapping[str, str] | None = None,
+    ) -> list[Kept[Row]]:
+        def parse(answer: Answer) -> list[Kept[Row] | None]:
+            return [Kept(answer.fetched_at, row) if row else None for row in map(read, records(answer))]
+
+        dates = {"from": f"{first:%Y-%m-%d}", "to": f"{last:%Y-%m-%d}"}
+        request = Request(NAME, path, {**dates, **(more or {})})
+        over = last < new_york_day(since)  # the future may empty itself, the past may not
+        found = self._fetcher.fetch(request, since, parse, _MOST_OF_IT if over else 0.0)
+        if len(found) < MOST_ROWS:
+            return [kept for kept in found if kept is not None]
+        if first == last:
+            raise TruncatedAnswerError(NAME, request.asked, f"{len(found)} rows for one day, as many as fit")
+        middle = (first + (last - first) / 2).normalize()
+        halves = ((first, middle), (middle + pd.Timedelta(days=1), last))
+        return [kept for half in halves for kept in self._calendar(path, *half, since, read, more)]
+
+
+def _statements_request(symbol: str) -> Request:
+    return Request(NAME, "/stable/income-statement", {"symbol": symbol, "period": "quarter", "limit": "80"})
+
+
+def _targets_page(symbol: str, page: int) -> Request:
+    params = {"symbol": symbol, "page": str(page), "limit": str(_PAGE)}
+    return Request(NAME, "/stable/price-target-news", params)
+
+
+def _while_true(pages: Iterable[Request], seen: Callable[[Request], list[Kept[Rows]]]) -> Iterator[list[Kept[Rows]]]:
+    return takewhile(bool, map(seen, pages))
+
+
+def _identity(row: Row) -> tuple[Any, ...]:
+    return row["published_on"], row["firm"], row["available_at"]

@@ -1,0 +1,119 @@
+"""The coming announcements as they are scheduled and expected day by day: known only from our own snapshots."""
+
+import numpy as np
+import pandas as pd
+
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.sources.live.clock import end_of_day, new_york_day
+from earlysignal_core.sources.live.errors import ProviderError
+from earlysignal_core.sources.live.fetch import Kept
+from earlysignal_core.sources.live.fmp import NAME
+from earlysignal_core.sources.live.gather import gather
+from earlysignal_core.sources.live.market import REPORTS_WITHIN, Collected, Market, frame, rows_of
+from earlysignal_core.sources.live.records import Row
+from earlysignal_core.sources.live.snapshots import Snapshots, changes
+from earlysignal_core.sources.source import Gap
+from earlysignal_core.tables import KNOWABLE, TABLES
+
+CALENDAR, ESTIMATES = "earnings_calendar", "earnings_estimates"
+
+ASSUMED_AHEAD = pd.Timedelta(days=28)
+"""How long before an announcement its date counts as known, where no snapshot of ours was taken in time."""
+
+_HORIZON = pd.DateOffset(months=3)
+_DUE = pd.Timedelta(days=40)  # ahead: those companies' estimates are taken in detail
+_IN_TIME = pd.Timedelta(days=8)  # a snapshot that was taken at least a week before the event
+
+
+class Schedule:
+    """What FMP says of announcements to come.
+
+    Parameters
+    ----------
+    market : Market
+    snapshots : Snapshots
+    """
+
+    def __init__(self, market: Market, snapshots: Snapshots) -> None:
+        self._market, self._snapshots = market, snapshots
+
+    def calendar(self, quarter: Quarter) -> Collected:
+        """Return the schedule as it was seen in a quarter; before our first snapshot, as it is assumed to have been."""
+        gaps = self._snapshot(quarter)
+        parts = [self._assumed(quarter), changes(self._snapshots.read(CALENDAR, quarter))]
+        filled = [part for part in parts if not part.empty]
+        return Collected(pd.concat(filled, ignore_index=True) if filled else parts[0], gaps)
+
+    def estimates(self, quarter: Quarter) -> Collected:
+        """Return our snapshots of the consensus."""
+        gaps = self._snapshot(quarter)
+        return Collected(self._snapshots.read(ESTIMATES, quarter), gaps)
+
+    def first_snapshot(self) -> pd.Timestamp | None:
+        """Return when the first snapshot of the calendar was taken (UTC), or None where there is none."""
+        return self._snapshots.first(CALENDAR)
+
+    def _snapshot(self, quarter: Quarter) -> list[Gap]:
+        """Take today's snapshot, if the quarter is the running one."""
+        market, today = self._market, self._today()
+        if Quarter.of(today) != quarter or market.settings.offline:
+            return []
+        try:
+            coming = self._coming(today)
+            self._snapshots.add(CALENDAR, coming.drop(columns="eps_estimate"))
+            detail = gather(
+                ESTIMATES,
+                sorted(set(coming.loc[coming["expected_on"] <= today + _DUE, "symbol"])),
+                lambda symbol: market.fmp.estimates(symbol.replace(".", "-"), market.daily()),
+                market.settings.workers,
+                may_miss=1.0,  # the consensus itself comes with the calendar
+            )
+            self._snapshots.add(ESTIMATES, _estimates(coming, detail.answers))
+        except ProviderError as error:
+            return [Gap(CALENDAR, f"snapshot of {today:%Y-%m-%d}", NAME, str(error))]
+        return detail.gaps
+
+    def _coming(self, today: pd.Timestamp) -> pd.DataFrame:
+        """Return the schedule from today on, with the consensus, as it is now; of a date that moved, the earlier."""
+        rows = [
+            {**kept.content, KNOWABLE: kept.fetched_at}
+            for kept in self._market.announcements(today, today + _HORIZON)
+            if kept.content["expected_on"] >= today and np.isnan(kept.content["eps_actual"])
+        ]
+        columns = [*TABLES[CALENDAR].column_names, "eps_estimate"]
+        every = pd.DataFrame(rows, columns=columns).sort_values("expected_on", kind="stable")
+        return every.drop_duplicates(["symbol", "fiscal_period"]).reset_index(drop=True)
+
+    def _assumed(self, quarter: Quarter) -> pd.DataFrame:
+        """Return the dates of announcements for which our first snapshot came too late, as known four weeks ahead."""
+        first = self._snapshots.first(CALENDAR) or self._market.clock.now()
+        covered = new_york_day(first) + _IN_TIME
+        rows = [
+            {**row, "expected_on": row["announced_on"], KNOWABLE: end_of_day(row["announced_on"] - ASSUMED_AHEAD)}
+            for near in (quarter, quarter + 1)
+            if near.start < covered
+            for row in rows_of(self._market.earnings(near).rows)
+            if row["announced_on"] < covered
+        ]
+        begins = quarter == Quarter.parse(self._market.settings.first)  # and holds what was known before it
+        known = [(row, Quarter.of(new_york_day(row[KNOWABLE]))) for row in rows]
+        in_quarter = [row for row, when in known if when == quarter or (begins and when < quarter)]
+        return frame(CALENDAR, in_quarter).drop_duplicates(list(TABLES[CALENDAR].key)).reset_index(drop=True)
+
+    def _today(self) -> pd.Timestamp:
+        return new_york_day(self._market.clock.now())
+
+
+def _estimates(coming: pd.DataFrame, detail: dict[str, list[Kept[Row]]]) -> pd.DataFrame:
+    """Join the consensus of the calendar with the range behind it, and with that of the quarters after."""
+    rows: dict[tuple[str, str], Row] = {}
+    for symbol, estimates in detail.items():
+        for kept in estimates:
+            if kept.content["period_end"] > new_york_day(kept.fetched_at) - REPORTS_WITHIN:
+                row = {**kept.content, "symbol": symbol, KNOWABLE: kept.fetched_at}
+                rows[symbol, row["fiscal_period"]] = row
+    for row in rows_of(coming.dropna(subset=["eps_estimate"])):
+        key = (row["symbol"], row["fiscal_period"])
+        range_ = rows.get(key, {})
+        rows[key] = {**range_, **row, KNOWABLE: max(row[KNOWABLE], range_.get(KNOWABLE, row[KNOWABLE]))}
+    return frame(ESTIMATES, [{**row, "snapshot_on": new_york_day(row[KNOWABLE])} for row in rows.values()])

@@ -1,0 +1,467 @@
+"""The live source by what it answers, what it asks, and what it does when a provider fails."""
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+import pytest
+from stand_ins import fmp as fmp_stand_in
+from stand_ins.eodhd import KEY
+from stand_ins.server import as_json
+from stand_ins.world import World
+
+from earlysignal_core.features.examples import examples
+from earlysignal_core.lake import Lake
+from earlysignal_core.quarterly import collect, collect_universe
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import Settings, SyntheticSettings
+from earlysignal_core.sources import open_source
+from earlysignal_core.sources.live.clock import WallClock
+from earlysignal_core.sources.live.errors import IncompleteError, LiveSettingsError
+from earlysignal_core.sources.live.limits import LocalLimits
+from earlysignal_core.sources.live.source import LiveSource
+from earlysignal_core.tables import CACHES, UNIVERSE
+
+Q = Quarter.parse
+LAST, NOW = Q("2023-Q4"), Q("2024-Q1")
+APRIL = pd.Timestamp("2024-04-24")
+
+
+@pytest.fixture
+def world(tmp_path):
+    with World(tmp_path) as started:
+        yield started
+
+
+def read_all(source):
+    return {
+        (table, str(quarter)): source.read(table, quarter)
+        for quarter in source.description.quarters
+        for table in source.description.tables
+        if table != UNIVERSE
+    }
+
+
+def test_every_table_has_rows(world):
+    source = world.source(eodhd_key=KEY)
+    described = source.description
+    assert (described.first, described.last, described.prices) == ("2023-Q4", "2024-Q1", "raw")
+    tables = read_all(source)
+    now = {table: rows for (table, quarter), rows in tables.items() if quarter == "2024-Q1"}
+    of_a_company = {name: rows[rows["symbol"] == "BRK.B"] for name, rows in now.items() if "symbol" in rows}
+    assert {name: len(rows) for name, rows in of_a_company.items()} == {
+        "earnings": 1,
+        "earnings_calendar": 1,
+        "earnings_estimates": 1,
+        "ohlcv": 41,
+        "corporate_actions": 1,
+        "income_statements": 0,
+        "analyst_ratings": 1,
+        "price_targets": 1,
+        "sec_filings": 2,
+        "options": 2,
+    }
+    assert set(now["ohlcv"]["symbol"]) == {"A", "B", "BRK.B", "SPY", "XLK"}
+    assert tables["income_statements", "2023-Q4"]["period_end"].max() == pd.Timestamp("2023-12-31")
+    assert tables["macro", "2023-Q4"]["series"].unique().tolist() == ["DGS10", "UNRATE"]
+    for (table, _), rows in tables.items():
+        end_of_today = pd.Timestamp("2024-03-02 04:59:59", tz="UTC")
+        assert (rows["available_at"] <= (end_of_today if table == "macro" else world.clock.now())).all(), table
+    assert [gap for key in tables for gap in source.gaps(key[0], Q(key[1]))] == []
+    assert source.universe()["sector_etf"].tolist() == ["XLK"] * 3
+
+
+def test_the_first_quarter_holds_the_past(world):
+    rows = world.source().read("income_statements", LAST)
+    assert rows["period_end"].min() == pd.Timestamp("2022-06-30")
+
+
+def test_it_fills_the_caches_like_any_source(world, tmp_path):
+    source, lake = world.source(), Lake(str(tmp_path / "lake"))
+    collect_universe(source, lake)
+    for cache in CACHES:
+        if cache != UNIVERSE:
+            collect(source, lake, cache, source.description.quarters)
+    earnings, calendar = lake.read("earnings", [NOW]), lake.read("earnings_calendar", [LAST, NOW])
+    made = examples(earnings, calendar, lake.read(UNIVERSE))
+    assert made["symbol"].tolist() == ["A", "B", "BRK.B"]
+    assert set(made["scheduled_on"]) == {pd.Timestamp("2024-01-24")}, "assumed: we were not there"
+
+
+def test_a_second_look_asks_for_nothing(world):
+    first = read_all(world.source())
+    asked = len(world.asked)
+    again = world.source()
+    second = read_all(again)
+    assert len(world.asked) == asked
+    assert all(tally.hit_rate == 1 for tally in again.tallies().values())
+    for key, rows in first.items():
+        pd.testing.assert_frame_equal(rows, second[key])
+
+
+def test_a_month_later_it_asks_only_for_what_can_have_changed(world):
+    read_all(world.source())
+    cold = len(world.asked)
+    world.clock.advance(days=31)
+    read_all(world.source())
+    warm = world.asked[cold:]
+    assert len(warm) < 0.75 * cold, "three companies and one quarter of history: with more it is less"
+    windows = {asked.params["from"][:4] for asked in warm if asked.path.endswith("non-split-adjusted")}
+    assert windows == {"2024"}, "years that are over are not asked for again"
+    filings = [asked.path for asked in warm if asked.path.endswith(".txt")]
+    assert filings == []
+    statements = [asked for asked in warm if asked.path.endswith("income-statement")]
+    assert statements == [], "nobody has announced since"
+
+
+def test_quarters_may_be_read_in_any_order(world):
+    forwards, backwards = world.source(), world.source()
+    expected = [forwards.read("sec_filings", quarter) for quarter in (LAST, NOW)]
+    found = [backwards.read("sec_filings", quarter) for quarter in (NOW, LAST)]
+    assert all(len(rows) for rows in expected)
+    for rows, others in zip(expected, found[::-1], strict=True):
+        pd.testing.assert_frame_equal(rows, others)
+
+
+def test_a_statement_is_asked_for_until_it_is_there(world):
+    table = world.fmp.tables["income-statement"]
+    missing = [row for row in table if row["date"] == "2023-12-31"]
+    table[:] = [row for row in table if row["date"] != "2023-12-31"]
+    before = len(world.source().read("income_statements", LAST))
+    world.clock.advance(days=1)
+    table += missing
+    assert len(world.source().read("income_statements", LAST)) == before + 3
+    asked = len(world.fmp.asked)
+    world.clock.advance(days=1)
+    world.source().read("income_statements", LAST)
+    assert [path for path in world.fmp.paths[asked:] if path.endswith("income-statement")] == []
+
+
+# Snapshots
+
+
+def test_the_schedule_is_known_from_the_day_on_which_we_saw_it(world):
+    begin = world.clock.now()
+    world.source().read("earnings_calendar", NOW)
+    world.clock.advance(days=3)
+    world.source().read("earnings_calendar", NOW)
+    world.clock.advance(days=1)
+    world.schedule("2024-04-26", symbols=["A"])
+    moved_at = world.clock.now()
+    rows = world.source().read("earnings_calendar", NOW)
+    coming = rows[rows["fiscal_period"] == "24-Mar"]
+    of_a, of_b = (coming[coming["symbol"] == symbol] for symbol in ("A", "B"))
+    assert of_a["expected_on"].tolist() == [APRIL, pd.Timestamp("2024-04-26")]
+    assert begin < of_a["available_at"].iloc[0] < begin + pd.Timedelta(hours=1)
+    assert of_a["available_at"].iloc[1] > moved_at
+    assert of_b["expected_on"].tolist() == [APRIL], "what says nothing new is no row"
+
+
+def test_each_day_adds_its_consensus_and_none_is_lost(world):
+    world.source().read("earnings_estimates", NOW)
+    world.clock.advance(days=20)  # 34 days ahead: the range comes with it
+    world.schedule("2024-04-24", estimate=1.3)
+    rows = world.source().read("earnings_estimates", NOW)
+    of_a = rows[(rows["symbol"] == "A") & (rows["fiscal_period"] == "24-Mar")]
+    assert of_a["snapshot_on"].tolist() == [pd.Timestamp("2024-03-01"), pd.Timestamp("2024-03-21")]
+    assert of_a["eps_estimate"].tolist() == [1.2, 1.3]
+    assert np.isnan(of_a["analysts"].iloc[0])
+    assert of_a[["eps_high", "eps_low", "analysts"]].iloc[1].tolist() == [1.4, 1.0, 9]
+    after = rows[(rows["symbol"] == "A") & (rows["fiscal_period"] == "24-Jun")]
+    assert after["eps_estimate"].tolist() == [1.2], "and the quarter after"
+    world.clock.advance(days=30)
+    again = world.source().read("earnings_estimates", NOW)
+    pd.testing.assert_frame_equal(again, rows)
+
+
+def test_a_snapshot_that_halves_is_refused_and_the_last_stays(world):
+    before = world.source().read("earnings_calendar", NOW)
+    world.clock.advance(days=1)
+    table = world.fmp.tables["earnings-calendar"]
+    table[:] = [row for row in table if row["epsActual"] is not None]
+    source = world.source()
+    pd.testing.assert_frame_equal(source.read("earnings_calendar", NOW), before)
+    (gap,) = source.gaps("earnings_calendar", NOW)
+    assert "0 row(s) in a snapshot where there were 3 before" in gap.why
+
+
+def test_where_the_provider_is_down_an_older_snapshot_keeps_its_own_day(world):
+    before = world.source().read("earnings_estimates", NOW)
+    world.clock.advance(days=1)
+    world.fmp.answer = lambda asked: as_json({}, 500)
+    source = world.source()
+    pd.testing.assert_frame_equal(source.read("earnings_estimates", NOW), before)
+    assert {gap.served.day for gap in source.gaps("earnings_estimates", NOW) if gap.served} == {1}
+
+
+def test_dates_from_before_our_first_snapshot_are_assumed_and_reported(world):
+    source = world.source()
+    rows = source.read("earnings_calendar", LAST)
+    of_a = rows[rows["symbol"] == "A"]
+    assert of_a["expected_on"].tolist() == [pd.Timestamp("2024-01-24"), pd.Timestamp("2023-10-24")]
+    known = of_a["available_at"].dt.tz_convert("America/New_York").dt.strftime("%m-%d").tolist()
+    assert known == ["12-27", "09-26"], "the first quarter also holds what was known before it"
+    assert any("assume_dates_known" in line and "28 days ahead" in line for line in source.description.assumptions)
+    source.read("earnings_calendar", NOW)
+    assert any("first snapshot on 2024-03-01" in line for line in world.source().description.assumptions)
+
+
+# One share basis
+
+
+@pytest.mark.parametrize(
+    ("estimate", "actual", "split", "kept"),
+    [
+        (3.37, 0.40, 10, False),
+        (0.34, 4.02, 10, False),
+        (1.0, 0.55, 2, False),
+        (3.37, 4.02, 10, True),
+        (1.0, 0.7, 2, True),
+        (1.0, -0.5, 2, True),
+        (-3.0, -0.32, 10, False),
+    ],
+)
+def test_an_estimate_on_the_other_side_of_a_split_is_left_out_with_the_reason(world, estimate, actual, split, kept):
+    world.fmp.tables["splits-calendar"].append(
+        {"symbol": "A", "date": "2024-02-20", "numerator": split, "denominator": 1}
+    )
+    row = next(r for r in world.fmp.tables["earnings-calendar"] if (r["symbol"], r["date"]) == ("A", "2024-01-24"))
+    row |= {"epsEstimated": estimate, "epsActual": actual}
+    source = world.source()
+    rows = source.read("earnings", NOW).set_index("symbol")
+    assert np.isnan(rows.loc["A", "eps_estimate"]) == (not kept)
+    assert rows.loc["A", "eps_actual"] == actual
+    assert rows.loc["B", "eps_estimate"] == 1.0
+    reasons = [gap.why for gap in source.gaps("earnings", NOW)]
+    assert len(reasons) == (0 if kept else 1)
+    assert all(f"both sides of a split of {split} for 1" in reason for reason in reasons)
+
+
+# Failures
+
+
+def fails_for(world, path, symbol, reply):
+    real = world.fmp.answer
+
+    def answer(asked):
+        hit = asked.path.endswith(path) and asked.params.get("symbol") in symbol
+        return reply if hit else real(asked)
+
+    world.fmp.answer = answer
+
+
+def test_one_company_that_fails_is_named_and_the_others_stay(world):
+    fails_for(world, "grades", {"B"}, fmp_stand_in.PREMIUM)
+    source = world.source(may_miss=0.4)
+    assert set(source.read("analyst_ratings", NOW)["symbol"]) == {"A", "BRK.B"}
+    (gap,) = source.gaps("analyst_ratings", NOW)
+    assert (gap.table, gap.what, gap.provider, gap.served) == ("analyst_ratings", "B", "fmp", None)
+    assert "not available under your current subscription" in gap.why
+
+
+def test_too_many_that_fail_refuse_the_table_and_the_last_partition_stays(world, tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    collect(world.source(), lake, "analyst_ratings", [NOW])
+    before = lake.digest("analyst_ratings", NOW)
+    world.companies.write_text("symbol\nA\nB\nC\nD\n")
+    fails_for(world, "grades", {"C", "D"}, fmp_stand_in.PREMIUM)
+    with pytest.raises(IncompleteError, match=r"2 of 4 are missing \(C, D\).*fmp: /stable/grades symbol=C.*Remedy"):
+        collect(world.source(), lake, "analyst_ratings", [NOW])
+    assert lake.digest("analyst_ratings", NOW) == before
+
+
+def test_where_a_company_was_answered_before_the_older_answer_serves(world):
+    before = world.source().read("analyst_ratings", NOW)
+    world.clock.advance(days=1)
+    fails_for(world, "grades", {"A", "B", "BRK-B"}, as_json({}, 500))
+    source = world.source()
+    pd.testing.assert_frame_equal(source.read("analyst_ratings", NOW), before)
+    assert [gap.served.day for gap in source.gaps("analyst_ratings", NOW)] == [1, 1, 1]
+
+
+def test_an_endpoint_that_the_plan_lacks_is_not_asked_for_every_company(world, tmp_path):
+    world.companies.write_text("symbol\n" + "\n".join(f"S{n}" for n in range(100)))
+    fails_for(world, "grades", {f"S{n}" for n in range(100)}, fmp_stand_in.RESTRICTED)
+    with pytest.raises(IncompleteError, match=r"100 of 100 are missing \(S0, .* and 90 more\)"):
+        world.source().read("analyst_ratings", NOW)
+    assert len([path for path in world.fmp.paths if path.endswith("grades")]) <= 12
+
+
+def test_a_key_that_is_revoked_half_way_stops_at_once_and_a_new_one_goes_on(world):
+    symbols = [f"S{n}" for n in range(40)]
+    world.companies.write_text("symbol\n" + "\n".join(symbols))
+    real, answered = world.fmp.answer, []
+
+    def revoked_after_fifteen(asked):
+        answered.append(asked)
+        return fmp_stand_in.BAD_KEY if len(answered) > 15 else real(asked)
+
+    world.fmp.answer = revoked_after_fifteen
+    with pytest.raises(IncompleteError, match=r"25 of 40 are missing .*Invalid API KEY.*set a valid key") as stopped:
+        world.source().read("analyst_ratings", NOW)
+    assert fmp_stand_in.KEY not in str(stopped.value)
+    assert len(world.fmp.asked) <= 17, "not once for each of the others"
+    world.fmp.answer, before = real, len(world.fmp.asked)
+    world.source().read("analyst_ratings", NOW)
+    again = [asked.params["symbol"] for asked in world.fmp.asked[before:]]
+    assert len(again) == len(set(again)) == 25
+    assert not {asked.params["symbol"] for asked in answered[:15]} & set(again)
+
+
+def test_fewer_bars_than_before_are_refused_with_the_figures(world):
+    before = world.source().read("ohlcv", NOW)
+    world.clock.advance(days=1)
+    table = world.fmp.tables["historical-price-eod/non-split-adjusted"]
+    table[:] = [row for row in table if row["symbol"] != "A" or row["date"] > "2024-02-20"]
+    source = world.source()
+    rows = source.read("ohlcv", NOW)
+    (gap,) = source.gaps("ohlcv", NOW)
+    assert "8 row(s) where there were 41 before" in gap.why
+    assert "symbol=A" in gap.what
+    assert len(rows) == len(before) + 4, "the others have one more"
+
+
+def test_a_renamed_field_leaves_what_was_there(world):
+    before = world.source().read("analyst_ratings", NOW)
+    world.clock.advance(days=1)
+    world.fmp.tables["grades"] = [
+        {("when" if name == "date" else name): value for name, value in row.items()}
+        for row in world.fmp.tables["grades"]
+    ]
+    source = world.source()
+    pd.testing.assert_frame_equal(source.read("analyst_ratings", NOW), before)
+    assert all("no field `date`, only" in gap.why for gap in source.gaps("analyst_ratings", NOW))
+
+
+def test_what_is_kept_replays_without_the_network(world):
+    online = read_all(world.source())
+    asked = len(world.asked)
+    offline = read_all(world.source(offline=True))
+    assert len(world.asked) == asked
+    for key, rows in online.items():
+        pd.testing.assert_frame_equal(rows, offline[key])
+
+
+def _backfill(settings):
+    clock = WallClock()
+    LiveSource(settings, LocalLimits(clock), clock).read("ohlcv", LAST)
+
+
+def test_a_killed_backfill_goes_on_where_it_was(world):
+    world.companies.write_text("symbol\n" + "\n".join(f"S{n}" for n in range(60)))
+    settings = world.settings(workers=1, fmp_per_minute=6000)
+    worker = multiprocessing.get_context("fork").Process(target=_backfill, args=(settings,))
+    worker.start()
+    while len(world.fmp.asked) < 20:
+        time.sleep(0.01)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.join()
+    before = len(world.fmp.asked)
+    assert before < 60
+    world.source().read("ohlcv", LAST)
+    times = Counter(asked.params["symbol"] for asked in world.fmp.asked)
+    assert len(times) == 61, "every company and the benchmark"
+    assert sum(times.values()) <= len(times) + 1, "at most the one that was on its way is asked for twice"
+
+
+def test_a_cold_backfill_is_bound_by_the_limit_and_not_by_us(world):
+    world.companies.write_text("symbol\n" + "\n".join(f"S{n}" for n in range(39)))
+    settings, clock = world.settings(workers=8, fmp_per_minute=1200), WallClock()
+    real = world.fmp.answer
+    world.fmp.answer = lambda asked: (time.sleep(0.15), real(asked))[1]
+    LiveSource(settings, LocalLimits(clock), clock).read("ohlcv", LAST)
+    at = [asked.at for asked in world.fmp.asked]
+    assert len(at) == 40
+    used = (len(at) - 1) / (max(at) - min(at)) / 20
+    assert used >= 0.6, "0.97 where nothing else keeps the machine busy; one after the other it would be 0.33"
+
+
+# Which source
+
+
+def test_a_tape_gives_the_tables_that_no_provider_does(world, tmp_path):
+    tape = open_source(Settings(home=tmp_path, synthetic=SyntheticSettings(symbols=5, quarters=8, first="2022-Q3")))
+    source = world.source(tape=tape, fmp_key=None, companies=None)
+    described = source.description
+    assert set(tape.description.tables) | {"macro", "sec_filings"} == set(described.tables)
+    pd.testing.assert_frame_equal(source.read("earnings", LAST), tape.read("earnings", LAST))
+    assert set(source.read("macro", LAST)["series"]) == {"UNRATE", "DGS10"}, "live, not the tape's"
+    assert described.prices == tape.description.prices
+    assert described.since["ohlcv"] == tape.description.since["ohlcv"]
+    assert "macro:UNRATE" in described.provides
+
+
+def test_a_tape_of_earnings_with_live_prices(world, tmp_path):
+    tape = open_source(Settings(home=tmp_path, synthetic=SyntheticSettings(symbols=5, quarters=8, first="2022-Q3")))
+    source = world.source(tape=tape, companies=None, tables=("ohlcv", "corporate_actions"))
+    assert source.description.prices == "raw"
+    pd.testing.assert_frame_equal(source.read("earnings", LAST), tape.read("earnings", LAST))
+    assert set(source.read("ohlcv", NOW)["symbol"]) <= {"SPY", "XLK"}, "it knows no synthetic company"
+    assert "assume_dates_known: dates of announcements up to a week" not in " ".join(source.description.assumptions)
+
+
+def test_the_settings_choose_it(world, monkeypatch):
+    monkeypatch.setenv("EARLYSIGNAL_SOURCE", "live")
+    monkeypatch.setenv("EARLYSIGNAL_HOME", str(world.home))
+    monkeypatch.setenv("EARLYSIGNAL_LIVE__FMP_KEY", fmp_stand_in.KEY)
+    source = open_source(Settings())
+    assert isinstance(source, LiveSource)
+    assert "macro" not in source.description.tables, "nobody gives it"
+    assert fmp_stand_in.KEY not in repr(Settings()) + repr(vars(source)) + source.description.model_dump_json()
+
+
+def test_another_choice_has_another_workspace_and_another_key_has_not(world):
+    from earlysignal_assets.workspace import Workspace
+
+    one = Workspace(world.settings()).name
+    assert one.startswith("live-")
+    assert Workspace(world.settings(fmp_key="another-key", workers=1)).name == one
+    assert Workspace(world.settings(series=("UNRATE",))).name != one
+    assert Workspace(Settings(home=world.home)).name != one
+
+
+def test_a_table_that_there_is_not_cannot_be_chosen(world):
+    with pytest.raises(LiveSettingsError, match=r"unknown table\(s\) prices\. Known: universe, earnings"):
+        world.source(tables=("earnings", "prices"))
+
+
+def test_without_announcements_there_is_nothing_to_predict(world):
+    with pytest.raises(LiveSettingsError, match=r"EARLYSIGNAL_LIVE__FMP_KEY.*Remedy"):
+        world.source(fmp_key=None)
+
+
+def test_without_a_list_the_constituents_are_todays(world):
+    world.fmp.tables["sp500-constituent"] = [{"symbol": "BRK-B", "name": "Berkshire", "sector": "Financial Services"}]
+    universe = world.source(companies=None).universe()
+    assert universe[["symbol", "sector", "sector_etf"]].to_numpy().tolist() == [["BRK-B", "Financials", "XLF"]]
+
+
+def test_a_key_under_a_misspelt_name_is_refused_and_not_shown(monkeypatch):
+    monkeypatch.setenv("EARLYSIGNAL_LIVE__FMPKEY", fmp_stand_in.KEY)
+    with pytest.raises(ValueError, match="fmpkey") as refused:
+        Settings()
+    assert fmp_stand_in.KEY not in str(refused.value)
+
+
+def test_the_ui_shows_which_companies_failed_at_which_provider_and_why(world, tmp_path):
+    import dagster as dg
+
+    from earlysignal_assets.caches import cache_asset
+
+    fails_for(world, "grades", {"B"}, fmp_stand_in.PREMIUM)
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize(
+            [cache_asset("analyst_ratings")],
+            resources={"lake": Lake(str(tmp_path / "lake")), "source": world.source(may_miss=0.5, first="2018-Q4")},
+            partition_key="2018-10",  # the assets' partitions are those of the source of this process
+            instance=instance,
+        )
+        event = instance.get_latest_materialization_event(dg.AssetKey("analyst_ratings"))
+    said = event.asset_materialization.metadata
+    assert said["gaps"].value == 1
+    assert "| analyst_ratings | B | fmp |" in said["degraded"].value
+    assert "not available under your current subscription" in said["degraded"].value

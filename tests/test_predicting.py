@@ -1,0 +1,133 @@
+"""The predictions of a day, below the day: who answers, who scores in shadow, what counts, and why."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ledgers import prediction
+from living import ONE_DAY, begun, due_between, moment, served
+from production import CHAMPION, PREVIOUS, damaged
+
+from earlysignal_core.daily import Production
+from earlysignal_core.features.table import active_features
+from earlysignal_core.lake import Lake
+from earlysignal_core.ledger import alerts, deployments, predictions
+from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.predictions import NO_MODEL
+from earlysignal_core.models import bundle as bundles
+from earlysignal_core.quarters import Quarter
+from earlysignal_core.serving import challengers
+from earlysignal_core.serving.model_cache import ModelCache
+from earlysignal_core.serving.predicting import (
+    announced_already,
+    answer_and_record,
+    compare_with_tables,
+    rank_and_explain,
+    served_between,
+)
+
+FIRST, LAST = moment("2015-10-13 02:00"), moment("2015-10-16 02:00")
+
+
+@pytest.fixture
+def production(production_lake: Lake, tmp_path: Path, ledger: Ledger) -> Production:
+    return begun(production_lake, tmp_path, ledger)
+
+
+def answer(production: Production, examples: pd.DataFrame, at: pd.Timestamp = LAST) -> deployments.Deployment | None:
+    lake, settings = production.lake, production.settings.serving
+    return answer_and_record(production.ledger, lake, production.source, ModelCache(lake), examples, at, settings)
+
+
+def test_the_champion_answers_and_challengers_score_the_same_events_in_shadow(production: Production) -> None:
+    due = due_between(production.lake, FIRST, LAST)
+    damaged(production.lake, PREVIOUS, "v1.0.0")
+    challengers.enter(production.ledger, "v1.0.0", "x", FIRST)
+    assert answer(production, due) is None
+    said = predictions.read(production.ledger, FIRST, LAST, features=True)
+    by = {version: rows.set_index("event") for version, rows in said.groupby("model_version")}
+    assert by.keys() == {CHAMPION, "v1.0.0"}
+    assert set(by[CHAMPION].index) == set(by["v1.0.0"].index) == set(due["event"])
+    assert by[CHAMPION]["served"].all()
+    assert not by["v1.0.0"]["served"].any()
+    names = list(active_features(production.source))
+    pd.testing.assert_frame_equal(by[CHAMPION][names], by["v1.0.0"].loc[by[CHAMPION].index, names])
+    assert set(served_between(production.ledger, FIRST, LAST)["model_version"]) == {CHAMPION}
+
+
+def test_a_challenger_that_fails_is_told_and_the_others_go_on(production: Production) -> None:
+    challengers.enter(production.ledger, "v9.9.9", "is not in the lake", FIRST)
+    answer(production, due_between(production.lake, FIRST, LAST))
+    assert alerts.read(production.ledger)["key"].tolist() == ["shadow:v9.9.9"]
+    assert len(served_between(production.ledger, FIRST, LAST)) > 0
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_only_a_champion_that_fails_is_taken_back(production: Production, fails: bool) -> None:
+    if fails:
+        path = f"{bundles.FOLDER}/{CHAMPION}/{bundles.MODEL_TEXT}"
+        production.lake.write_bytes(path, b"damaged")
+    back = answer(production, due_between(production.lake, FIRST, LAST))
+    champion = deployments.champion(production.ledger)
+    assert champion is not None
+    assert champion.version == (PREVIOUS if fails else CHAMPION)
+    assert (back is not None) == fails
+
+
+def test_of_several_answers_the_last_with_a_probability_counts(ledger: Ledger) -> None:
+    silent = {"predicted_probability": None, "predicted_class": None, "threshold": None, "model_version": NO_MODEL}
+    at = moment("2018-07-03 02:00")
+    as_of = at - pd.Timedelta(hours=6)
+    for changes in ({"model_version": "v1.0.0"}, {"model_version": "v1.0.1"}, silent, {"served": False}):
+        predictions.record(ledger, [prediction(**{"as_of": as_of, "prediction_date": at} | changes)])
+    predictions.record(ledger, [prediction(1, **{"as_of": as_of, "prediction_date": at} | silent)])
+    late = at + 60 * ONE_DAY
+    predictions.record(ledger, [prediction(2, as_of=as_of, prediction_date=late)])
+    predictions.record(ledger, [prediction(3, as_of=at - ONE_DAY, prediction_date=at)])
+    rows = served_between(ledger, at - ONE_DAY, at)
+    assert rows["symbol"].tolist() == ["C000", "C001", "C002"]
+    assert rows["model_version"].tolist() == ["v1.0.1", NO_MODEL, "v2018.3.0"]
+
+
+def test_announced_is_what_has_an_actual_by_then(production_lake: Lake, production: Production) -> None:
+    due = due_between(production_lake, FIRST, LAST)
+    quarters = [Quarter.of(due["announced_on"].min())]
+    known = production_lake.read("earnings", quarters)
+    known = known[known["symbol"].isin(due["symbol"])].groupby("symbol")["available_at"].min()
+    for at in (LAST, known.min() - pd.Timedelta(1, "us"), known.min(), known.max()):
+        missed = announced_already(production_lake, production.source, due, at)
+        assert set(missed["symbol"]) == set(known[known <= at].index)
+    assert announced_already(production_lake, production.source, due.iloc[:0], LAST).empty
+
+
+def test_the_top_tenth_of_the_year_is_selected_with_reasons(production: Production) -> None:
+    served(production, "2015-06-24", "2015-10-31")
+    ledger, models = production.ledger, production.models
+    at = moment("2015-10-31 02:00")
+    rows = served_between(ledger, at - 20 * ONE_DAY, at)
+    chosen = rank_and_explain(ledger, models, rows, at)
+    assert chosen["probability"].is_monotonic_decreasing
+    assert chosen["rank"].tolist() == list(range(1, len(rows) + 1))
+    assert (chosen["selected"] == (chosen["probability"] > chosen["limit"])).all()
+    assert 0 < chosen["selected"].sum() < len(rows) / 2
+    assert (chosen["reasons"].str.count(r"\([+-]\d") == 5).all()
+    path = f"{bundles.FOLDER}/{CHAMPION}/{bundles.MODEL_TEXT}"
+    production.lake.write_bytes(path, b"damaged")
+    lost = rank_and_explain(ledger, ModelCache(production.lake), rows, at)
+    assert (lost["reasons"] == "").all(), "what was said stands where why can no longer be told"
+    pd.testing.assert_frame_equal(lost.drop(columns="reasons"), chosen.drop(columns="reasons"))
+
+
+def test_parity_is_bit_for_bit_and_missing_equals_missing() -> None:
+    at, nan = moment("2018-07-02 20:00"), float("nan")
+    served_rows = pd.DataFrame(
+        {"event": list("abcd"), "as_of": at, "f": [1.0, nan, 0.1 + 0.2, nan], "g": [0.0, 1, 1, nan]}
+    )
+    tables = pd.DataFrame({"event": list("abc"), "as_of": at, "f": [1.0, nan, 0.3], "g": [-0.0, 1.0, nan]})
+    found = compare_with_tables(served_rows, tables, ["f", "g", "not_served"])
+    assert found.different == {"a": "g", "c": "f, g"}
+    assert (found.compared, found.without_row) == (3, 0), "a row that knew nothing is not compared"
+    moved = compare_with_tables(served_rows, tables.assign(as_of=at + ONE_DAY), ["f", "g"])
+    assert (moved.compared, moved.without_row, moved.different) == (0, 3, {})
+    nothing = compare_with_tables(served_rows[["event", "as_of"]].iloc[:0], tables, ["f", "g"])
+    assert (nothing.compared, nothing.different) == (0, {})
