@@ -21,8 +21,9 @@ from earlysignal_core.sources import Source
 class ReplayConfig(dg.Config):
     """What is to be replayed."""
 
-    policies: list[Policy] = Field(
-        default=[Policy.NEVER, Policy.ALL], description="Of never, monthly, quarterly, drift, all and strict."
+    # Strings: of an enumeration Dagster takes the names of its members, and refuses members as a default.
+    policies: list[str] = Field(
+        default=["never", "all"], description="Of never, monthly, quarterly, drift, all and strict."
     )
     first: str = Field(default="", description="The first day, like 2015-01-01. [after the warm-up]")
     to: str = Field(default="", description="The last day. [the last with an announcement]")
@@ -45,7 +46,7 @@ def replay(
     )
     last = parse_day(config.to) if config.to else pd.Timestamp(quarters[-1].end)
     done = []
-    for policy in dict.fromkeys(config.policies):
+    for policy in dict.fromkeys(map(Policy, config.policies)):
         with RememberingLedger(ledger_url(), f"replay_{policy}") as ledger:
             ledger.drop()
             ledger.migrate()
