@@ -6,17 +6,20 @@ import dagster as dg
 
 from earlysignal_assets.describe import numbers, shown
 from earlysignal_assets.partitions import DAYS
-from earlysignal_core.monitoring.action import Action
+from earlysignal_core.monitoring.action import SERIOUS
 from earlysignal_core.monitoring.day_record import DayRecord
 
+_MEASURED = {"measured": "The rows that the champion was trained on are there to compare with."}
 DRIFT_CHECKS = {
     "prediction_drift": "The predictions are distributed as those of the training rows (PSI).",
     "feature_drift": "Fewer than three features have drifted.",
     "features_missing": "No feature has gone missing.",
+    **_MEASURED,
+    "evidently_agrees": "Evidently draws its page, and its figures are ours.",
 }
 QUALITY_CHECKS = {
     "mean_shift": "No feature's mean of a week lies over two standard deviations off.",
-    "stale": "The newest row of each cache is young enough to predict from.",
+    "stale": "The newest row of each cache is young enough; to predict from, where serving asks for it.",
     "volume": "As many rows arrive in each cache as before.",
 }
 METRICS_CHECKS = {
@@ -26,8 +29,8 @@ METRICS_CHECKS = {
     "calibration": "The Brier score is not surely above 0.25 (judged once a week).",
     "importance": "The five most important features are those of training (judged once a month).",
     "latency": "A request takes less than 500 ms.",
+    **_MEASURED,
 }
-_SERIOUS = (str(Action.BLOCK), str(Action.EMERGENCY))
 
 
 def specs(asset: str, checks: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
@@ -44,7 +47,7 @@ def results(asset: str, record: DayRecord, checks: Mapping[str, str]) -> list[dg
     for name in checks:
         of_check = record.of_kind(name)
         acting = of_check[of_check["effective"].astype(bool)]
-        serious = bool(acting["action"].isin(_SERIOUS).any())
+        serious = bool(acting["action"].isin(SERIOUS).any())
         said = (acting if len(acting) else of_check).head(3)["reason"]
         found.append(
             dg.AssetCheckResult(

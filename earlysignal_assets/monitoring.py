@@ -38,10 +38,12 @@ def drift_report(
     page = page_of(day)
     shown_worst = record.tables.get("worst", record.tables.get("features"))
     link = f"{Settings().report_url}/{page.removeprefix('reports/')}"
+    missing = [*record.of_kind("measured")["reason"], *record.of_kind("evidently_agrees")["reason"]]
+    no_page = "; ".join(missing) or "too few rows to draw"
     return dg.MaterializeResult(
         metadata={
             **numbers(record.figures),
-            "Evidently's page": dg.MetadataValue.url(link) if lake.exists(page) else "too few rows to draw",
+            "Evidently's page": dg.MetadataValue.url(link) if lake.exists(page) else no_page,
             "the ten farthest features": shown(shown_worst, 10) if shown_worst is not None else "none to show",
         },
         check_results=results(DRIFT, record, DRIFT_CHECKS),

@@ -12,7 +12,7 @@ from earlysignal_core.daily import Production
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger.connection import RememberingLedger
 from earlysignal_core.ledger.vocabulary import DecisionKind
-from earlysignal_core.replay import Policy, Progress
+from earlysignal_core.replay import Policy, Progress, ReplayError
 from earlysignal_core.replay import replay as lived_again
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source
@@ -21,10 +21,8 @@ from earlysignal_core.sources import Source
 class ReplayConfig(dg.Config):
     """What is to be replayed."""
 
-    # Strings: of an enumeration Dagster takes the names of its members, and refuses members as a default.
-    policies: list[str] = Field(
-        default=["never", "all"], description="Of never, monthly, quarterly, drift, all and strict."
-    )
+    # Text, since Dagster refuses enumerations as defaults within a list.
+    policies: list[str] = Field(default=[str(Policy.NEVER), str(Policy.ALL)], description=f"Of {', '.join(Policy)}.")
     first: str = Field(default="", description="The first day, like 2015-01-01. [after the warm-up]")
     to: str = Field(default="", description="The last day. [the last with an announcement]")
 
@@ -46,7 +44,7 @@ def replay(
     )
     last = parse_day(config.to) if config.to else pd.Timestamp(quarters[-1].end)
     done = []
-    for policy in dict.fromkeys(map(Policy, config.policies)):
+    for policy in dict.fromkeys(map(_policy, config.policies)):
         with RememberingLedger(ledger_url(), f"replay_{policy}") as ledger:
             ledger.drop()
             ledger.migrate()
@@ -65,6 +63,13 @@ def replay(
             **numbers({f"promotions, {each.policy}": each.count(DecisionKind.PROMOTION) for each in done}),
         }
     )
+
+
+def _policy(named: str) -> Policy:
+    try:
+        return Policy(named)
+    except ValueError:
+        raise ReplayError(f"`{named}` is no policy. Remedy: choose of {', '.join(Policy)}.") from None
 
 
 def _told(context: dg.AssetExecutionContext) -> Progress:

@@ -299,11 +299,11 @@ def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
     """Say whether what arrives live is still what the champion knows."""
     if production.is_finished(day):
         return DayRecord.load(production.lake, QUALITY, day)
-    bundle, strict = production.champion(), production.settings.strict_rules
+    bundle = production.champion()
     record = DayRecord(QUALITY, day)
     if bundle is not None:
         at, source = Hour.MEASURE.of(day), production.source
-        record = quality_record(production.ledger, production.lake, source, bundle, at, strict=strict)
+        record = quality_record(production.ledger, production.lake, source, bundle, at, production.settings)
     record.save(production.lake)
     return record
 
@@ -384,7 +384,8 @@ def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) 
         keep_reference(lake, model, dataset.frame)
         champion = deployments.champion(production.ledger)
         if champion is not None and champion.version != model.version:
-            challengers.walk_forward(lake, source, recipe, str(model.version), champion.version, at)
+            version, since = str(model.version), champion.since
+            challengers.walk_forward(lake, source, recipe, version, champion.version, at, otherwise=since)
     return model
 
 
@@ -414,11 +415,17 @@ def _calendar(day: pd.Timestamp, production: Production) -> dict[str, float]:
     return calendar_figures(day, ended, served.retrain_figures(production.ledger, day).last_season_retrain)
 
 
-def _of_those_in_shadow(production: Production, at: pd.Timestamp) -> list[challengers.Judgement]:
+def _of_those_in_shadow(
+    production: Production, at: pd.Timestamp
+) -> list[challengers.Judgement | challengers.NotJudged]:
     ledger, lake, source, settings = production.ledger, production.lake, production.source, production.settings
     # A day that is made up for may lie before the beginning of what stands in shadow now.
-    standing = [each for each in deployments.challengers(ledger) if each.since <= at]
-    return [challengers.judge(ledger, lake, source, settings, each.version, at) for each in standing]
+    standing = [
+        each
+        for each in deployments.challengers(ledger)
+        if each.since <= at and challengers.is_undecided(ledger, each.version)
+    ]
+    return [challengers.judged(ledger, lake, source, settings, each.version, at) for each in standing]
 
 
 def _refuse_out_of_order(day: pd.Timestamp, ledger: Ledger) -> None:

@@ -17,7 +17,9 @@ from earlysignal_core.monitoring.importance import TOP_FIVE_RULE
 from earlysignal_core.monitoring.live_quality import CACHE_LIMITS, cache_rules
 from earlysignal_core.monitoring.performance import CALIBRATION_RULE, LATENCY_RULE
 from earlysignal_core.rules import Rule
+from earlysignal_core.settings import ServingSettings
 
+FRESHNESS = ServingSettings().freshness_days
 FIGURES = {
     "psi": 0.4,
     "psi_above_chance": 0.1,
@@ -49,8 +51,14 @@ def record(monitor: str, *rules: Rule, day: pd.Timestamp = DAY, **changes: float
         (METRICS, LATENCY_RULE, "warning", "Production metrics: latency", "Look at the machine"),
         (DRIFT, PREDICTIONS_RULE, "critical", "Drift report: prediction drift", "psi is 0.4"),
         (DRIFT, FEATURES_RULE, "warning", "Drift report: feature drift", "features_above_limit is 5"),
-        (QUALITY, cache_rules("ohlcv")[0], "critical", "Live data quality: stale", "stale:ohlcv: age_days is 99"),
-        (QUALITY, cache_rules("ohlcv")[1], "warning", "Live data quality: volume", "volume:ohlcv"),
+        (
+            QUALITY,
+            cache_rules("ohlcv", FRESHNESS)[0],
+            "critical",
+            "Live data quality: stale",
+            "stale:ohlcv: age_days is 99",
+        ),
+        (QUALITY, cache_rules("ohlcv", FRESHNESS)[1], "warning", "Live data quality: volume", "volume:ohlcv"),
     ],
 )
 def test_a_broken_limit_is_told_with_what_to_do(
@@ -64,8 +72,8 @@ def test_a_broken_limit_is_told_with_what_to_do(
 
 
 def test_each_kind_is_told_once_a_day_and_again_on_the_next(ledger: Ledger) -> None:
-    stale = [cache_rules(cache)[0] for cache in CACHE_LIMITS]
-    broken = record(QUALITY, *stale, cache_rules("macro")[1])
+    stale = [cache_rules(cache, FRESHNESS)[0] for cache in CACHE_LIMITS]
+    broken = record(QUALITY, *stale, cache_rules("macro", FRESHNESS)[1])
     for _ in range(2):
         announcements.of_limits(ledger, broken, NOW)
     raised = alerts.read(ledger).set_index("key")

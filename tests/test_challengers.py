@@ -68,6 +68,7 @@ def test_one_that_is_really_better_is_promoted_with_its_figures(lake: Lake, tmp_
     assert figures["challengers_tried"] == 1
     assert figures["auc_difference"] == pytest.approx(figures["walk_forward_auc"] - figures["champion_auc"])
     assert figures["auc_difference"] > 0.05
+    assert 0.5 < figures["walk_forward_auc_low"] < figures["walk_forward_auc"]
     assert figures["auc_difference_low"] > -0.02
     told = alerts.read(ledger).set_index("key").loc["promotion:v2015.1102.0"]
     assert told["title"] == "v2015.1102.0 serves"

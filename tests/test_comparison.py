@@ -37,6 +37,7 @@ def told(auc: float, *, low: float = 0.0, accuracy: float = 0.0, sharpe: float =
         days=40,
         champion={},
         challenger={},
+        challenger_auc=undefined("no event"),
         by_company={},
         by_day={},
         difference=difference,

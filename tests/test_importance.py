@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from made_up import dataset
 
-from earlysignal_core.errors import LakeError
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.boosters import predict
 from earlysignal_core.models.bundle import load, save
@@ -16,7 +15,7 @@ from earlysignal_core.monitoring.importance import (
     kept_training_importance,
     training_importance,
 )
-from earlysignal_core.monitoring.reference import keep_reference
+from earlysignal_core.monitoring.reference import ReferenceLostError, keep_reference
 from earlysignal_core.quarters import Quarter
 
 WEEKLY = {"first_session_of_month": 1.0}
@@ -49,7 +48,7 @@ def test_the_same_rows_have_moved_nowhere(trained):
 def test_importance_in_training_is_counted_once_and_kept_beside_the_model(tmp_path, trained, monkeypatch):
     lake, (bundle, rows) = Lake(str(tmp_path)), trained
     saved = save(lake, bundle)
-    with pytest.raises(LakeError, match=r"reference\.parquet"):
+    with pytest.raises(ReferenceLostError, match=r"reference\.parquet"):
         kept_training_importance(lake, saved)
     keep_reference(lake, saved, rows)
     counted = kept_training_importance(lake, saved)

@@ -8,9 +8,11 @@ from monitored import COUNTED, NOW, SHARED
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.monitoring.action import Action
 from earlysignal_core.monitoring.live_quality import CACHE_LIMITS, live_quality
+from earlysignal_core.settings import ServingSettings
 from earlysignal_core.tables import CACHES
 
 CATALOGUE = catalogue()
+FRESHNESS = ServingSettings().freshness_days
 NORMALIZER = {name: {"mean": 10.0, "std": 2.0} for name in [*COUNTED[:3], SHARED[0]]}
 
 
@@ -26,7 +28,7 @@ def arrivals(days, *, per_day=10):
 
 
 def judged(recent, caches=None, normalizer=NORMALIZER, **kwargs):
-    return live_quality(recent, normalizer, CATALOGUE, caches or {}, NOW, **kwargs)
+    return live_quality(recent, normalizer, CATALOGUE, caches or {}, NOW, FRESHNESS, **kwargs)
 
 
 def acting(found):
@@ -65,12 +67,12 @@ def test_every_cache_has_limits():
 
 
 @pytest.mark.parametrize("cache", CACHE_LIMITS)
-def test_a_silent_cache_blocks_and_a_thin_one_alerts(cache):
+def test_a_silent_cache_blocks_where_serving_asks_it_and_a_thin_one_alerts(cache):
     limits, sound = CACHE_LIMITS[cache], arrivals(500)
     assert acting(judged(week(), {cache: sound})) == set()
-    silent = sound[sound < NOW - pd.Timedelta(days=limits.stale_days + 0.5)]
+    silent = sound[sound < NOW - pd.Timedelta(days=FRESHNESS.get(cache, limits.stale_days) + 0.5)]
     stale = [v for v in judged(week(), {cache: silent}).verdicts if v.rule.name == f"stale:{cache}"]
-    assert [v.rule.action for v in stale] == [Action.BLOCK]
+    assert [v.rule.action for v in stale] == [Action.BLOCK if cache in FRESHNESS else Action.ALERT]
     begun = NOW - pd.Timedelta(days=limits.volume_days)
     thin = pd.concat([sound[sound <= begun], sound[sound > begun].iloc[::3]])
     found = judged(week(), {cache: thin})

@@ -13,9 +13,11 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from earlysignal_core.evaluation.resampling import Figure
 from earlysignal_core.monitoring.performance import (
     MIN_LABELLED,
     RULES,
+    auc_low,
     expected_accuracy,
     operations,
     production_performance,
@@ -59,7 +61,11 @@ def forecasts(days: pd.DatetimeIndex, random, *, auc=CHAMPION, later=None, since
 
 def performance(rows, earlier=None, **kwargs):
     before = rows.iloc[:0] if earlier is None else earlier
-    return production_performance(rows, before, NO_POSITIONS, **{"champion_auc": CHAMPION} | kwargs)
+    return production_performance(rows, before, NO_POSITIONS, **{"champion_auc": exactly(CHAMPION)} | kwargs)
+
+
+def exactly(auc):
+    return Figure(value=auc, low=auc)
 
 
 def acting(found):
@@ -209,3 +215,25 @@ def test_a_fall_to_70_is_seen_within_a_season():
         delays.append(np.inf if seen is None else (seen - fall).days)
     assert np.median(delays) <= 100
     assert np.mean(np.isfinite(delays)) >= 0.9
+
+
+def test_an_emergency_asks_what_the_champions_own_auc_surely_is():
+    rows = month(auc=0.6, n=400)
+    sure, unsure = Figure(value=0.83, low=0.82), Figure(value=0.83, low=0.6)
+    assert "auc" in acting(performance(rows, champion_auc=sure))
+    held_back = performance(rows, champion_auc=unsure)
+    assert "auc" not in acting(held_back)
+    assert held_back.figures["champion_auc"] == 0.83
+    (verdict,) = [v for v in held_back.verdicts if v.rule.name == "auc"]
+    assert verdict.raw
+    assert "auc" not in acting(performance(rows, champion_auc=Figure(value=0.83))), "a bound that nobody knows"
+
+
+def test_the_bound_of_an_auc_by_its_sizes():
+    random = np.random.default_rng(0)
+    label = np.r_[np.ones(25), np.zeros(225)]
+    lift = np.sqrt(2) * norm.ppf(0.83)
+    drawn = [roc_auc_score(label, random.normal(size=250) + lift * label) for _ in range(2000)]
+    assert auc_low(0.83, 250, 0.1) == pytest.approx(0.83 - 1.96 * np.std(drawn), abs=0.015)
+    assert np.isnan(auc_low(0.83, 250, 0.0))
+    assert np.isnan(auc_low(0.83, 0, 0.1))

@@ -10,6 +10,7 @@ import pytest
 from hand_made import closes, expected, night, prices
 from ledgers import decision, later, prediction
 
+from earlysignal_core.evaluation.resampling import Figure, undefined
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.table import scheduled_examples
 from earlysignal_core.lake import Lake
@@ -19,13 +20,14 @@ from earlysignal_core.ledger.prediction_requests import PredictionRequest
 from earlysignal_core.ledger.predictions import NO_MODEL, RULE
 from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, Horizon, OutcomeStatus, Urgency
 from earlysignal_core.models import bundle as bundles
-from earlysignal_core.models.bundle import Bundle, BundleError
+from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.monitoring.live_quality import CACHE_LIMITS, live_quality
 from earlysignal_core.monitoring.outcomes import collect_outcomes
 from earlysignal_core.monitoring.performance import operations, production_performance
 from earlysignal_core.monitoring.retrain_policy import calendar_figures
 from earlysignal_core.monitoring.served import (
     WALK_FORWARD_AUC,
+    WALK_FORWARD_AUC_LOW,
     Judged,
     arrivals,
     champion_auc,
@@ -36,7 +38,7 @@ from earlysignal_core.monitoring.served import (
     season_end_of,
 )
 from earlysignal_core.quarterly import collect, collect_universe, described
-from earlysignal_core.settings import Settings, SyntheticSettings
+from earlysignal_core.settings import ServingSettings, Settings, SyntheticSettings
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.sources.synthetic import generate_tape
 from earlysignal_core.sources.tape import TapeSource
@@ -46,6 +48,9 @@ VERSION, NAN = "v2018.3.0", float("nan")
 NOW = night("2018-07-25")
 NO_ANSWER = {"predicted_probability": None, "predicted_class": None, "threshold": None, "model_version": NO_MODEL}
 BY_RULE = {"predicted_probability": 0.3, "predicted_class": 1, "threshold": None, "model_version": RULE}
+
+FRESHNESS = ServingSettings().freshness_days
+HELD_TO, UNKNOWN = Figure(value=0.8, low=0.7), undefined("none")
 
 
 def saved(lake: Lake, version: str = VERSION, **metadata: object) -> None:
@@ -123,7 +128,7 @@ def test_announcements_of_the_last_thirty_days_are_judged_by_what_became_of_them
     assert rows.loc["A", "benchmark_7d"] == pytest.approx(after / before - 1)
     assert set(found.positions["event"]) == {"A:18-Jun", "B:18-Jun"}
     assert {name: n for name, n in found.counts.items() if n} == {"pending": 1}
-    figures = production_performance(found.predictions, found.earlier, found.positions, champion_auc=0.8).figures
+    figures = production_performance(found.predictions, found.earlier, found.positions, champion_auc=HELD_TO).figures
     assert (figures["labelled"], figures["accuracy"]) == (2, 0.5)
 
 
@@ -225,7 +230,7 @@ def test_the_year_before_stands_beside_the_window(ledger: Ledger, tmp_path: Path
 def test_an_empty_ledger_is_judged_without_a_figure(ledger: Ledger, tmp_path: Path) -> None:
     lake, source = world(tmp_path, announced(("A", "2018-07-10", 1.0, 1.5)))
     found = judged(ledger, lake, source)
-    figures = production_performance(found.predictions, found.earlier, found.positions, champion_auc=NAN).figures
+    figures = production_performance(found.predictions, found.earlier, found.positions, champion_auc=UNKNOWN).figures
     assert figures["labelled"] == 0
     assert set(found.counts.values()) == {0}
 
@@ -283,26 +288,31 @@ def test_the_champion_is_held_to_its_walk_forward_else_to_its_test_part(ledger: 
     lake = Lake(str(tmp_path))
     saved(lake)
     saved(lake, "v2018.3.1", test={"n": 3})
-    assert champion_auc(ledger, lake, VERSION) == 0.8
-    assert np.isnan(champion_auc(ledger, lake, "v2018.3.1"))
+    assert champion_auc(ledger, lake, VERSION).value == 0.8
+    assert np.isnan(champion_auc(ledger, lake, "v2018.3.1").value)
+    # 67 events, a tenth of them large beats: by Hanley and McNeil, SE 0.11.
+    saved(lake, "v2018.3.2", test={"n": 67, "base_rate": 6 / 67, "auc": 0.8})
+    assert champion_auc(ledger, lake, "v2018.3.2").low == pytest.approx(0.8 - 1.96 * 0.112, abs=0.005)
     deployments.promote(ledger, "v2018.3.1", decision(DecisionKind.PROMOTION), over=None)
-    assert np.isnan(champion_auc(ledger, lake, "v2018.3.1"))
-    walked = decision(DecisionKind.PROMOTION, later(1), figures={WALK_FORWARD_AUC: 0.83})
+    assert np.isnan(champion_auc(ledger, lake, "v2018.3.1").value)
+    walked = decision(DecisionKind.PROMOTION, later(1), figures={WALK_FORWARD_AUC: 0.83, WALK_FORWARD_AUC_LOW: 0.77})
     deployments.promote(ledger, VERSION, walked, over="v2018.3.1")
-    assert champion_auc(ledger, lake, VERSION) == 0.83
+    held = champion_auc(ledger, lake, VERSION)
+    assert (held.value, held.low) == (0.83, 0.77)
 
 
-def test_a_damaged_model_is_still_known_by_its_own_words_and_damaged_words_are_refused(
+def test_a_damaged_model_is_still_known_by_its_own_words_and_damaged_words_are_not_believed(
     ledger: Ledger, tmp_path: Path
 ) -> None:
     lake = Lake(str(tmp_path))
     saved(lake)
     lake.write_bytes(f"{bundles.FOLDER}/{VERSION}/{bundles.MODEL_TEXT}", b"damaged")
-    assert champion_auc(ledger, lake, VERSION) == 0.8
+    assert champion_auc(ledger, lake, VERSION).value == 0.8
     record = f"{bundles.FOLDER}/{VERSION}/{bundles.METADATA}"
     lake.write_bytes(record, lake.read_bytes(record).replace(b"0.8", b"0.9"))
-    with pytest.raises(BundleError, match="is not what was written"):
-        champion_auc(ledger, lake, VERSION)
+    found = champion_auc(ledger, lake, VERSION)
+    assert np.isnan(found.value)
+    assert "is not what was written" in str(found.reason)
 
 
 # The season
@@ -341,14 +351,14 @@ def test_arrivals_are_the_moments_of_what_a_cache_got(tmp_path: Path) -> None:
     found = arrivals(lake, source, NOW)
     assert set(found) == {"earnings", "ohlcv"}
     assert found["earnings"].tolist() == [pd.Timestamp("2018-07-10 22:00", tz="UTC")]
-    caches = live_quality(pd.DataFrame(), {}, {}, found, NOW).caches.set_index("cache")
+    caches = live_quality(pd.DataFrame(), {}, {}, found, NOW, FRESHNESS).caches.set_index("cache")
     assert not caches.loc["ohlcv", "stale"]
     assert arrivals(lake, source, night("2019-12-31"))["ohlcv"].min() > night("2018-10-01")
     for file in (Path(lake.url) / "ohlcv").iterdir():
         file.unlink()
-    assert live_quality(pd.DataFrame(), {}, {}, arrivals(lake, source, NOW), NOW).caches.set_index("cache")["stale"][
-        "ohlcv"
-    ]
+    assert live_quality(pd.DataFrame(), {}, {}, arrivals(lake, source, NOW), NOW, FRESHNESS).caches.set_index("cache")[
+        "stale"
+    ]["ohlcv"]
 
 
 # A synthetic world
@@ -399,6 +409,6 @@ def test_a_month_of_production_is_collected_and_judged(
     earnings = lake.read("earnings", source.quarters)
     truth = earnings.assign(event=earnings["symbol"] + ":" + earnings["fiscal_period"]).set_index("event")
     assert (labelled["announced_on"] == labelled["event"].map(truth["announced_on"])).all()
-    performance = production_performance(seen.predictions, seen.earlier, seen.positions, champion_auc=0.8)
+    performance = production_performance(seen.predictions, seen.earlier, seen.positions, champion_auc=HELD_TO)
     assert performance.figures["labelled"] == len(labelled)
     assert set(arrivals(lake, source, now)) == set(CACHE_LIMITS)

@@ -36,6 +36,8 @@ class Comparison(Record):
         Of these events; `days` are announcement days.
     champion, challenger : dict
         auc, average_precision, brier, accuracy (each at its own threshold), sharpe; NaN where undefined.
+    challenger_auc : Figure
+        With the wider of both intervals.
     by_company, by_day : dict of Figure
         Challenger less champion, with 95 % intervals from resampled companies, and from resampled announcement days.
     difference : dict of Figure
@@ -50,6 +52,7 @@ class Comparison(Record):
     days: int
     champion: dict[str, Number]
     challenger: dict[str, Number]
+    challenger_auc: Figure
     by_company: dict[str, Figure]
     by_day: dict[str, Figure]
     difference: dict[str, Figure]
@@ -127,13 +130,13 @@ def compare(
         "company": company[rows["label"].notna()],
         "day": known["announced_on"].dt.strftime("%Y-%m-%d"),
     }
-    differences, figures = {}, {}
+    differences, figures, auc = {}, {}, {}
     for unit, names_of_units in units.items():
         drawn = Resamples.draw(names_of_units, seed=seed)
         # No skill is asked for, so no base rate is needed.
         mine = measure(known["label"], known["probability"], known["threshold"], np.nan, drawn)
         other = measure(known["label"], known[names["probability"]], known[names["threshold"]], np.nan, drawn)
-        differences[unit] = paired(mine, other, COMPARED)
+        differences[unit], auc[unit] = paired(mine, other, COMPARED), mine.figures["auc"]
         figures = {"challenger": mine.figures, "champion": other.figures}
     sharpe, sharpe_of_champion, earned = _sharpe(rows, champion, challenger, company, positions, cost_bps, seed)
     return Comparison(
@@ -143,6 +146,7 @@ def compare(
         days=units["day"].nunique(),
         champion={name: figures["champion"][name].value for name in COMPARED} | {"sharpe": sharpe_of_champion},
         challenger={name: figures["challenger"][name].value for name in COMPARED} | {"sharpe": sharpe},
+        challenger_auc=wider(auc["company"], auc["day"]),
         by_company=differences["company"],
         by_day=differences["day"],
         difference={name: wider(differences["company"][name], differences["day"][name]) for name in COMPARED}

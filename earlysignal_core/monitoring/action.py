@@ -23,6 +23,10 @@ class Action(StrEnum):
     SCHEDULE = "schedule retrain"
     EMERGENCY = "emergency retrain"
     BLOCK = "block predictions"
+    REPAIR = "repair"
+
+
+SERIOUS = (Action.EMERGENCY, Action.BLOCK, Action.REPAIR)
 
 
 def judge(rules: Iterable[Rule], figures: Mapping[str, float], *, strict: bool = False) -> list[Verdict]:

@@ -6,7 +6,7 @@ from earlysignal_core.ledger.alerts import Alert, raise_alert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import DecisionKind, Severity, Urgency
-from earlysignal_core.monitoring.action import Action
+from earlysignal_core.monitoring.action import SERIOUS
 from earlysignal_core.monitoring.day_record import DayRecord, kinds
 from earlysignal_core.monitoring.retrain_policy import Cause, RetrainDecision
 
@@ -17,6 +17,8 @@ _WHAT_TO_DO = {
     "features_missing": "Look at the caches of the features that went missing.",
     "latency": "Look at the machine, or at the size of the model.",
 }
+_KINDS = {"measured": "cannot be measured"}
+_TITLES_OF_LIMITS = {"evidently_agrees": "Evidently's page disagrees with our figures"}
 _TITLES = {
     DecisionKind.PROMOTION: "{} serves",
     DecisionKind.REFUSAL: "{} is refused",
@@ -50,13 +52,13 @@ def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:
     """Tell which limits a day has broken, once for each kind; what asks for a retrain is told by the decision too."""
     fired = record.fired
     for kind, lines in fired.groupby(kinds(fired), sort=False):
-        blocks = (lines["action"] == Action.BLOCK).any() or (lines["action"] == Action.EMERGENCY).any()
         said = [f"{row.rule}: {row.reason}" for row in lines.head(_LISTED).itertuples()]
         if len(lines) > _LISTED:
             said.append(f"and {len(lines) - _LISTED} more")
         told = "; ".join([*said, *([_WHAT_TO_DO[str(kind)]] if str(kind) in _WHAT_TO_DO else [])])
-        severity = Severity.CRITICAL if blocks else Severity.WARNING
-        title = f"{record.monitor.replace('_', ' ').capitalize()}: {str(kind).replace('_', ' ')}"
+        severity = Severity.CRITICAL if lines["action"].isin(SERIOUS).any() else Severity.WARNING
+        what = _KINDS.get(str(kind), str(kind).replace("_", " "))
+        title = _TITLES_OF_LIMITS.get(str(kind), f"{record.monitor.replace('_', ' ').capitalize()}: {what}")
         _raise(ledger, f"{record.monitor}:{kind}", severity, title, told, str(kind), at)
 
 

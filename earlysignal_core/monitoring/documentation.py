@@ -6,13 +6,15 @@ from pathlib import Path
 
 from earlysignal_core.monitoring import drift, live_quality, performance, retrain_policy
 from earlysignal_core.rules import Guard, Rule
+from earlysignal_core.settings import ServingSettings
 
 BEGIN, END = "<!-- rules -->", "<!-- end of rules -->"
 
 
 def render() -> str:
     """Return every rule of monitoring as Markdown tables."""
-    caches = [rule for cache in live_quality.CACHE_LIMITS for rule in live_quality.cache_rules(cache)]
+    freshness = ServingSettings().freshness_days
+    caches = [rule for cache in live_quality.CACHE_LIMITS for rule in live_quality.cache_rules(cache, freshness)]
     return "\n\n".join(
         [
             "### When to retrain (`retrain_policy.LINES`, in order: the first that acts decides)",

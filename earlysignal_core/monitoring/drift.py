@@ -1,6 +1,5 @@
 """Has the world moved away from what the model was trained on? Features by KS distance, predictions by PSI."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,12 +7,11 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.datasets.comparison import CHANCE_DISTANCE, MIN_DISTANCE, FloatArray, ks_distance
-from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.bundle import FOLDER, Bundle
+from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.monitoring.action import Action, MonitoringError, judge
-from earlysignal_core.monitoring.reference import MIN_VALUES, Reference, sample, usual
+from earlysignal_core.monitoring.reference import MIN_VALUES, Reference, counted_once, sample, usual
 from earlysignal_core.rules import Guard, Rule, Verdict
 
 USUAL_PSI = "usual_psi.json"
@@ -170,13 +168,12 @@ def kept_usual_psi(lake: Lake, bundle: Bundle, reference: Reference) -> float:
     is: without this guard a quiet month of a young model looks like drift. It costs a fit, so it is counted when it is
     first asked for and then kept beside the model.
     """
-    path = f"{FOLDER}/{bundle.version}/{USUAL_PSI}"
-    if not lake.exists(path):
+
+    def count() -> dict[str, float]:
         trained = sample(reference.frame["probability"])
-        found = usual(reference.held_out(bundle), "probability", lambda window: psi(window, trained))
-        lake.claim(path, to_json({"usual_psi": found}))
-    kept = json.loads(lake.read_bytes(path))["usual_psi"]
-    return np.nan if kept is None else float(kept)
+        return {"usual_psi": usual(reference.held_out(bundle), "probability", lambda window: psi(window, trained))}
+
+    return counted_once(lake, bundle, USUAL_PSI, ["usual_psi"], count)["usual_psi"]
 
 
 def psi(values: FloatArray, reference: FloatArray) -> float:

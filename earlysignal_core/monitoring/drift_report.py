@@ -20,6 +20,10 @@ _PREDICTIONS = "probability"
 _ROUNDING = 1e-9
 
 
+class PageError(MonitoringError):
+    """Evidently fails, or says something else than we do: there is no page."""
+
+
 @dataclass(frozen=True)
 class DriftPage:
     """Evidently's page.
@@ -54,8 +58,8 @@ def drift_page(drift: Drift, recent: pd.DataFrame, reference: Reference) -> Drif
 
     Raises
     ------
-    MonitoringError
-        If Evidently's figures are not ours.
+    PageError
+        If Evidently fails, or its figures are not ours.
 
     Notes
     -----
@@ -68,18 +72,23 @@ def drift_page(drift: Drift, recent: pd.DataFrame, reference: Reference) -> Drif
     if not drawn:
         return None
     limits: dict[Any, float] = drift.features.set_index("feature")[["limit", "usual"]].max(axis=1).to_dict()
-    snapshot = _run(now[drawn], trained[drawn], limits | {_PREDICTIONS: drift.figures["psi_limit"]})
+    try:
+        snapshot = _run(now[drawn], trained[drawn], limits | {_PREDICTIONS: drift.figures["psi_limit"]})
+        html = snapshot.get_html_str(as_iframe=False).encode()
+    except Exception as error:  # the boundary: nothing is decided on a page, so nothing of it may stop a day
+        raise PageError(f"Evidently's page could not be drawn: {type(error).__name__}: {error}") from error
     found = {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
     ours = drift.features.set_index("feature")["distance"].to_dict() | {_PREDICTIONS: drift.figures["psi"]}
     for name in drawn:
         if not abs(found.get(name, np.nan) - ours[name]) <= _ROUNDING:
-            raise MonitoringError(
-                f"Evidently says {found.get(name)} of `{name}` and our own figure is {ours[name]}. "
+            raise PageError(
+                f"Evidently's page disagrees with our figures: it says {found.get(name)} of `{name}`, "
+                f"we say {ours[name]}. "
                 f"Remedy: hand over the rows that the drift was measured on; if they are, this is a bug."
             )
     columns = ["feature", "group", "n", "missing", "distance", "limit", "usual", "drifted", "reason"]
     return DriftPage(
-        html=snapshot.get_html_str(as_iframe=False).encode(),
+        html=html,
         worst=drift.features[columns].head(WORST),
         scores={name: found[name] for name in drawn},
         left_out=[name for name in names if name not in drawn],

@@ -1,24 +1,24 @@
 """Does the model still look at the same features? Mean absolute SHAP values, now and on the training rows."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.evaluation.resampling import Figure, FloatArray, Resamples, undefined, with_interval
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.boosters import THREADS
-from earlysignal_core.models.bundle import FOLDER, Bundle
+from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.monitoring.action import Action, judge
-from earlysignal_core.monitoring.reference import Reference
+from earlysignal_core.monitoring.reference import Reference, counted_once
 from earlysignal_core.rules import Guard, Rule, Verdict
 
 FILE = "importance_shap.json"
 TOP = 5
 # A share of exactly 0 would make the divergence infinite.
 _LEAST_SHARE = 1e-6
+_RANKED = ("now", "training", "training_rank", "rank")
+_NOTHING = {"newcomers": np.nan, "newcomer_lead_lower": np.nan, "importance_drift": np.nan}
 
 TOP_FIVE_RULE = Rule(
     "importance",
@@ -78,15 +78,22 @@ def kept_training_importance(lake: Lake, bundle: Bundle) -> FloatArray:
 
     Raises
     ------
-    LakeError
-        If the model has no reference.
+    ReferenceLostError
+        If it has to be counted, and the model has no reference.
     """
-    path = f"{FOLDER}/{bundle.version}/{FILE}"
-    if not lake.exists(path):
+
+    def count() -> dict[str, float]:
         shares = training_importance(bundle, Reference.load(lake, str(bundle.version)).frame)
-        lake.claim(path, to_json(dict(zip(bundle.features, shares.tolist(), strict=True))))
-    kept = json.loads(lake.read_bytes(path))
+        return dict(zip(bundle.features, shares.tolist(), strict=True))
+
+    kept = counted_once(lake, bundle, FILE, bundle.features, count)
     return np.array([kept[name] for name in bundle.features], dtype="float64")
+
+
+def unknown_importance(bundle: Bundle, reason: str) -> Importance:
+    """Return what can be said of a model whose training rows are lost: nothing, and why."""
+    table = pd.DataFrame({"feature": bundle.features}).assign(**dict.fromkeys(_RANKED, np.nan))
+    return Importance(table, undefined(reason), [], [], dict(_NOTHING))
 
 
 def importance(bundle: Bundle, recent: pd.DataFrame, then: FloatArray) -> Importance:
@@ -112,8 +119,7 @@ def importance(bundle: Bundle, recent: pd.DataFrame, then: FloatArray) -> Import
     table = pd.DataFrame({"feature": names, "now": np.nan, "training": then})
     table["training_rank"] = _rank(then)
     if not len(recent):
-        nothing = {"newcomers": np.nan, "newcomer_lead_lower": np.nan, "importance_drift": np.nan}
-        return Importance(table.assign(rank=np.nan), undefined("no rows"), [], [], nothing)
+        return Importance(table.assign(rank=np.nan), undefined("no rows"), [], [], dict(_NOTHING))
     drawn = Resamples.draw(recent["as_of"].dt.strftime("%Y-%m-%d"), seed=0)
     shares, draws = _shares(now.sum(axis=0, keepdims=True))[0], _shares(drawn.sums(now))
     table["now"], table["rank"] = shares, _rank(shares)

@@ -37,7 +37,8 @@ class CacheLimits:
     Attributes
     ----------
     stale_days : int
-        Its newest row may be so old, in days.
+        Its newest row may be so old, in days, where serving does not ask it (`ServingSettings.freshness_days` says how
+        old the others may be).
     volume_days, compared_days_ago : int
         The rows that arrived in the last `volume_days` are compared with those of as many days, so long ago: a week
         ago for prices, a year ago for what comes by the season.
@@ -45,7 +46,7 @@ class CacheLimits:
         The share of them that must have arrived.
     """
 
-    stale_days: int
+    stale_days: float
     volume_days: int
     compared_days_ago: int
     least_share: float = 0.5
@@ -57,7 +58,7 @@ _SEASONAL = CacheLimits(stale_days=14, volume_days=91, compared_days_ago=364)
 CACHE_LIMITS: Mapping[str, CacheLimits] = {
     "ohlcv": _DAILY,
     "options": _DAILY,
-    "macro": CacheLimits(stale_days=7, volume_days=28, compared_days_ago=28),
+    "macro": CacheLimits(stale_days=21, volume_days=28, compared_days_ago=28),
     "earnings": _SEASONAL,
     "income_statements": CacheLimits(stale_days=45, volume_days=91, compared_days_ago=364),
     "analyst_ratings": _SEASONAL,
@@ -85,11 +86,19 @@ class LiveQuality:
     verdicts: list[Verdict]
 
 
-def cache_rules(cache: str) -> tuple[Rule, Rule]:
-    """Return the two rules of a cache: old rows block predictions, few of them alert."""
-    limits = CACHE_LIMITS[cache]
+def cache_rules(cache: str, freshness_days: Mapping[str, float]) -> tuple[Rule, Rule]:
+    """Return the two rules of a cache: old rows block predictions if serving asks for them, else alert; few alert.
+
+    Parameters
+    ----------
+    cache : str
+    freshness_days : mapping of str to float
+        By table, how old its newest row may be for serving to predict (`ServingSettings.freshness_days`).
+    """
+    limits, blocks = CACHE_LIMITS[cache], cache in freshness_days
+    stale_days = freshness_days.get(cache, limits.stale_days)
     return (
-        Rule(f"stale:{cache}", "age_days", ">", limits.stale_days, Action.BLOCK),
+        Rule(f"stale:{cache}", "age_days", ">", stale_days, Action.BLOCK if blocks else Action.ALERT),
         Rule(
             f"volume:{cache}",
             "volume_share",
@@ -107,6 +116,7 @@ def live_quality(
     catalogue: Mapping[str, Feature],
     arrivals: Mapping[str, pd.Series],
     moment: pd.Timestamp,
+    freshness_days: Mapping[str, float],
     *,
     strict: bool = False,
 ) -> LiveQuality:
@@ -122,6 +132,8 @@ def live_quality(
     arrivals : mapping of str to Series of datetime64[ns, UTC]
         By cache, the `available_at` of its rows of at least the last 455 days; those after `moment` are ignored.
     moment : Timestamp (UTC)
+    freshness_days : mapping of str to float
+        As for `cache_rules`.
     strict : bool
         Let the strategy's rule (2 standard deviations) act as written.
     """
@@ -132,7 +144,7 @@ def live_quality(
         verdicts.append(verdict)
     caches = []
     for cache, times in arrivals.items():
-        row, judged = _cache_row(cache, times[times <= moment], moment)
+        row, judged = _cache_row(cache, times[times <= moment], moment, freshness_days)
         caches.append(row)
         verdicts += judged
     columns = ["feature", "group", "counted", "n", "mean", "training_mean", "training_std", "shift"]
@@ -175,7 +187,9 @@ def _shift(mean: float, trained: float, deviation: float) -> float:
     return 0.0 if mean == trained else (np.nan if np.isnan(mean) or np.isnan(trained) else np.inf)
 
 
-def _cache_row(cache: str, times: pd.Series, moment: pd.Timestamp) -> tuple[dict[str, Any], list[Verdict]]:
+def _cache_row(
+    cache: str, times: pd.Series, moment: pd.Timestamp, freshness_days: Mapping[str, float]
+) -> tuple[dict[str, Any], list[Verdict]]:
     limits = CACHE_LIMITS[cache]
     newest = times.max()
     # A cache without any row is as stale as can be.
@@ -184,12 +198,12 @@ def _cache_row(cache: str, times: pd.Series, moment: pd.Timestamp) -> tuple[dict
     rows, before = (_count(times, until, limits.volume_days) for until in (moment, end))
     share = rows / before if before else np.nan
     figures = {"age_days": age, "volume_share": share, "rows_before": float(before)}
-    stale, thin = verdicts = judge(cache_rules(cache), figures)
+    stale, thin = verdicts = judge(cache_rules(cache, freshness_days), figures)
     row = {
         "cache": cache,
         "newest": newest,
         "age_days": age,
-        "stale_days": limits.stale_days,
+        "stale_days": stale.rule.limit,
         "rows": rows,
         "rows_before": before,
         "volume_share": share,

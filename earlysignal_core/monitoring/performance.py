@@ -23,7 +23,9 @@ _AT = (1 + SURE) / 2
 MAX_BRIER = 0.25
 
 _ENOUGH = Guard("labelled", ">=", MIN_LABELLED, f"fewer than {MIN_LABELLED} labelled events in {WINDOW_DAYS} days")
-_AUC_FELL = Guard("auc_upper_less_champion", "<", 0, "the AUC may still be that of the champion's walk-forward")
+_AUC_FELL = Guard(
+    "auc_upper_less_champion_low", "<", 0, "the AUC may still be what that of the champion's walk-forward really was"
+)
 
 ACCURACY_RULE = Rule("accuracy", "accuracy", "<", 0.75, Action.EMERGENCY, (_ENOUGH, _AUC_FELL))
 AUC_RULE = Rule("auc", "auc_less_champion", "<", 0, Action.EMERGENCY, (_ENOUGH, _AUC_FELL))
@@ -88,7 +90,7 @@ def production_performance(
     earlier: pd.DataFrame,
     positions: pd.DataFrame,
     *,
-    champion_auc: float,
+    champion_auc: Figure,
     cost_bps: float = 10,
     strict: bool = False,
 ) -> Performance:
@@ -104,8 +106,9 @@ def production_performance(
         Predictions of the year before (``event, as_of, probability``), which tell the top 10 %.
     positions : DataFrame
         From `outcomes.outcome_returns`.
-    champion_auc : float
-        Of the champion's walk-forward, NaN where it has none.
+    champion_auc : Figure
+        Of the champion's walk-forward, undefined where it has none. It is itself counted on few events, so an
+        emergency asks that the AUC lies surely below the lower bound of its 95 % interval.
     cost_bps : float
         Cost per side of a trade.
     strict : bool
@@ -138,10 +141,11 @@ def production_performance(
     auc_upper, skill_upper = _sure_bounds(labelled)
     figures = dict(zip(shown["figure"], shown["value"], strict=True)) | {
         "labelled": float(n),
-        "champion_auc": champion_auc,
+        "champion_auc": champion_auc.value,
+        "champion_auc_low": champion_auc.low,
         "auc_upper": auc_upper,
-        "auc_less_champion": by_name["auc"].value - champion_auc,
-        "auc_upper_less_champion": auc_upper - champion_auc,
+        "auc_less_champion": by_name["auc"].value - champion_auc.value,
+        "auc_upper_less_champion_low": auc_upper - champion_auc.low,
         "brier_skill_upper": skill_upper,
         "brier_lower": by_name["brier"].low,
     }
@@ -158,6 +162,23 @@ def expected_accuracy(probability: FloatArray, threshold: FloatArray) -> FloatAr
     that is max(p, 1 − p). It tells of a change in what the model is asked, never of a model that has become wrong.
     """
     return np.where(probability >= threshold, probability, 1 - probability)
+
+
+def auc_low(auc: float, n: float, base_rate: float) -> float:
+    """Return the lower bound of the 95 % interval of an AUC known by its sizes only; NaN without both classes.
+
+    Notes
+    -----
+    Hanley & McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology
+    143 (1982).
+    """
+    positives = n * base_rate
+    negatives = n - positives
+    if not (positives > 0 and negatives > 0):
+        return np.nan
+    two_positives, two_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    spread = auc * (1 - auc) + (positives - 1) * (two_positives - auc**2) + (negatives - 1) * (two_negatives - auc**2)
+    return float(auc - norm.ppf(0.975) * np.sqrt(max(spread, 0.0) / (positives * negatives)))
 
 
 def operations(requests: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """What live data is compared with: the rows that a model was trained on, kept beside it."""
 
 import io
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
@@ -12,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from earlysignal_core.datasets.comparison import FloatArray, ks_distance
+from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.datasets.splits import Part
-from earlysignal_core.lake import Lake
+from earlysignal_core.lake import Lake, LakeError
 from earlysignal_core.models.boosters import fit, predict
 from earlysignal_core.models.bundle import FOLDER, Bundle
 from earlysignal_core.models.calibration import Calibration
@@ -28,6 +30,10 @@ USUAL = 0.95
 # Rows of earlier years so many days around the same day of the year are of the same season.
 SEASON_DAYS = 20
 _YEAR = 365.25
+
+
+class ReferenceLostError(MonitoringError):
+    """The rows that a model was trained on were never kept, or are lost or damaged: it cannot be watched."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +94,17 @@ class Reference:
 
         Raises
         ------
-        LakeError
-            If there is none.
+        ReferenceLostError
+            If there is none, or it is damaged.
         """
-        content = lake.read_bytes(f"{FOLDER}/{version}/{FILE}")
-        return cls(version, pq.read_table(io.BytesIO(content)).to_pandas())
+        path = f"{FOLDER}/{version}/{FILE}"
+        try:
+            return cls(version, pq.read_table(io.BytesIO(lake.read_bytes(path))).to_pandas())
+        except (LakeError, pa.ArrowException, OSError) as error:
+            raise ReferenceLostError(
+                f"{path} is missing or damaged ({type(error).__name__}): nothing can be compared with what {version} "
+                f"was trained on. Remedy: train a new model, or promote another."
+            ) from error
 
     @property
     def features(self) -> list[str]:
@@ -142,6 +154,34 @@ def keep_reference(lake: Lake, bundle: Bundle, rows: pd.DataFrame) -> None:
     """
     if not lake.exists(f"{FOLDER}/{bundle.version}/{FILE}"):
         Reference.of(bundle, rows).save(lake)
+
+
+def counted_once(
+    lake: Lake, bundle: Bundle, file: str, names: Sequence[str], count: Callable[[], dict[str, float]]
+) -> dict[str, float]:
+    """Return figures of a saved model that are counted when they are first asked for, and then kept beside it.
+
+    The same rows give the same figures, so a file that is damaged is counted anew, as one that is missing is.
+
+    Parameters
+    ----------
+    lake : Lake
+    bundle : Bundle
+    file : str
+    names : sequence of str
+        Those of the figures.
+    count : callable
+    """
+    path = f"{FOLDER}/{bundle.version}/{file}"
+    if lake.exists(path):
+        try:
+            kept = json.loads(lake.read_bytes(path))
+            return {name: np.nan if kept[name] is None else float(kept[name]) for name in names}
+        except (ValueError, KeyError, TypeError):
+            pass
+    found = count()
+    lake.write_bytes(path, to_json(found))
+    return found
 
 
 def sample(values: pd.Series) -> FloatArray:

@@ -9,13 +9,14 @@ import pandas as pd
 
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
+from earlysignal_core.evaluation.resampling import Figure, undefined
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.predictions import Prediction
 from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, OutcomeStatus, RetrainState
-from earlysignal_core.models.bundle import metadata_of
+from earlysignal_core.models.bundle import BundleError, metadata_of
 from earlysignal_core.monitoring import performance
 from earlysignal_core.monitoring.announced import SEASONS_BACK, Announced
 from earlysignal_core.monitoring.outcomes import EARNINGS, first_results, quarters_since
@@ -26,7 +27,7 @@ from earlysignal_core.tables import CACHES, KNOWABLE, UNIVERSE
 from earlysignal_core.validation import no_rows
 
 ARRIVAL_DAYS = 455
-WALK_FORWARD_AUC = "walk_forward_auc"
+WALK_FORWARD_AUC, WALK_FORWARD_AUC_LOW = "walk_forward_auc", "walk_forward_auc_low"
 
 _DAY = pd.Timedelta(days=1)
 # An announcement of the window may be half a year late, and the top 10 % is told by the year before its prediction.
@@ -130,13 +131,9 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     now : Timestamp (UTC)
         Rows with a later `available_at`, and outcomes with a later date, do not exist.
 
-    Raises
-    ------
-    BundleError
-        If what a model says of itself (its base rate) is not in the lake or damaged.
-
     Notes
     -----
+    Where what a model says of itself (its base rate) is lost or damaged, ``never`` is NaN, and so is what needs it.
     Only what was served counts, of several answers for one event the last one of a model. The label is that of the
     announcement itself, as in the models' training: what corrects it later was not to be predicted, so a restated
     result counts with its first class. Nothing of `no_event` is class 0.
@@ -151,7 +148,7 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     rows, asked = events[inside].reset_index(drop=True), asked[_within(asked["announced_on"], now)]
     rows = _with_outcomes(ledger, rows, now)
     returns, positions = _returns(lake, source, now, rows)
-    never = pd.Series([_base_rate(lake, version) for version in rows["model_version"]], dtype="float64")
+    never = pd.Series([_never(lake, version) for version in rows["model_version"]], dtype="float64")
     judged = rows.rename(columns=_RENAMED).assign(
         company=rows["symbol"].replace(Announced.of(lake, quarters).share_classes(now)),
         never=never,
@@ -229,16 +226,25 @@ def arrivals(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> dict[s
     return found
 
 
-def champion_auc(ledger: Ledger, lake: Lake, version: str) -> float:
-    """Return the AUC that a champion is held to.
+def champion_auc(ledger: Ledger, lake: Lake, version: str) -> Figure:
+    """Return the AUC that a champion is held to, with the lower bound of its 95 % interval.
 
-    Of its walk-forward, as its last promotion recorded it (`WALK_FORWARD_AUC`), else of its own test part; NaN where
-    there is neither.
+    Of its walk-forward, as its last promotion recorded it (`WALK_FORWARD_AUC`), else of its own test part, whose bound
+    is counted from how many events it has; undefined where there is neither.
     """
     promoted = decisions.read(ledger, kind=DecisionKind.PROMOTION)
     figures = [told for told, of in zip(promoted["figures"], promoted["subject"], strict=True) if of == version]
-    walked = figures[-1].get(WALK_FORWARD_AUC, np.nan) if figures else np.nan
-    return float(walked if np.isfinite(walked) else metadata_of(lake, version)["test"].get("auc", np.nan))
+    walked = figures[-1] if figures else {}
+    if np.isfinite(walked.get(WALK_FORWARD_AUC, np.nan)):
+        return Figure(value=walked[WALK_FORWARD_AUC], low=walked.get(WALK_FORWARD_AUC_LOW, np.nan))
+    try:
+        test = metadata_of(lake, version)["test"]
+    except BundleError as error:
+        return undefined(str(error))
+    auc, n, rate = (np.nan if test.get(name) is None else float(test[name]) for name in ("auc", "n", "base_rate"))
+    if np.isnan(auc):
+        return undefined("the test part has no AUC")
+    return Figure(value=auc, low=performance.auc_low(auc, n, rate))
 
 
 def _arrived(rows: pd.DataFrame) -> pd.Series:
@@ -294,6 +300,13 @@ def _returns(
     prices = Prices.load(lake, source, quarters).known(now, needed).on_one_basis()
     found = outcome_returns(rows, prices, source.benchmark)
     return found.returns, found.positions
+
+
+def _never(lake: Lake, version: str) -> float:
+    try:
+        return _base_rate(lake, version)
+    except BundleError:
+        return np.nan
 
 
 @lru_cache(maxsize=64)

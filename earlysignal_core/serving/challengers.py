@@ -5,18 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pandas as pd
+import pyarrow as pa
 
 from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.datasets.cutoff import moment_of
 from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.datasets.labels import first_of_each_event
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.comparison import Comparison, Decision, Deploy, compare, decide
 from earlysignal_core.evaluation.forward import Recipe, walk_monthly
 from earlysignal_core.evaluation.metrics import measure
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.resampling import Resamples
-from earlysignal_core.lake import Lake
+from earlysignal_core.lake import Lake, LakeError
 from earlysignal_core.ledger import decisions, deployments, freezes, predictions
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
@@ -36,6 +38,18 @@ _ACTS = {
     Deploy.KEEP_CHAMPION: DecisionKind.REFUSAL,
     Deploy.UNDECIDED: DecisionKind.UNDECIDED,
 }
+
+
+class NotJudgedError(EarlySignalError):
+    """A challenger that cannot be judged: a file that this needs is missing or damaged."""
+
+
+@dataclass(frozen=True)
+class NotJudged:
+    """A challenger that cannot be judged now, and why: it stays in shadow."""
+
+    version: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,14 @@ class Judgement:
 
 
 def walk_forward(
-    lake: Lake, source: SourceDescription, settings: Settings, version: str, champion: str, at: pd.Timestamp
+    lake: Lake,
+    source: SourceDescription,
+    settings: Settings,
+    version: str,
+    champion: str,
+    at: pd.Timestamp,
+    *,
+    otherwise: pd.Timestamp | None = None,
 ) -> pd.DataFrame:
     """Judge a challenger's recipe forward since the champion's cutoff, and keep the scores.
 
@@ -71,6 +92,8 @@ def walk_forward(
     version, champion : str
     at : Timestamp
         UTC; nothing that was not known then is used.
+    otherwise : Timestamp, optional
+        Since when (UTC) instead, where the champion's cutoff can no longer be read.
 
     Returns
     -------
@@ -78,7 +101,13 @@ def walk_forward(
         As of `evaluation.forward.walk_monthly`, without the events whose outcome is not known yet: a source that is
         live has no row of them.
     """
-    scores = walk_monthly(Recipe(settings), lake, source, moment_of(cutoff_of(lake, champion)), at)
+    try:
+        since = moment_of(cutoff_of(lake, champion))
+    except BundleError:
+        if otherwise is None:
+            raise
+        since = otherwise
+    scores = walk_monthly(Recipe(settings), lake, source, since, at)
     scores = scores[scores["label"].notna()].reset_index(drop=True)
     sink = io.BytesIO()
     scores.to_parquet(sink, index=False)
@@ -98,13 +127,18 @@ def judge(
     ------
     LedgerError
         If there is no champion.
+    NotJudgedError
+        If the champion's cutoff or the challenger's forward scores cannot be read.
     """
     serving = deployments.champion(ledger)
     if serving is None:
         raise LedgerError(f"{version} cannot be judged: there is no champion. Remedy: promote one first.")
-    since = moment_of(cutoff_of(lake, serving.version))
+    try:
+        since = moment_of(cutoff_of(lake, serving.version))
+    except BundleError as error:
+        raise NotJudgedError(str(error)) from error
     theirs = _one_an_event(predictions.read(ledger, since, at, versions=[serving.version]))
-    forward = pd.read_parquet(io.BytesIO(lake.read_bytes(_path(version)))).drop(columns="label")
+    forward = _forward(lake, version)
     shadow = _one_an_event(predictions.read(ledger, since, at, versions=[version]))
     shadow = shadow[~shadow["event"].isin(forward["event"])]
     mine = _with_outcomes(lake, source, pd.concat([forward, shadow], ignore_index=True), at)
@@ -119,10 +153,21 @@ def judge(
     return Judgement(version, serving.version, comparison, decide(comparison, settings.promotion))
 
 
-def carry_out(ledger: Ledger, judgement: Judgement, at: pd.Timestamp) -> tuple[DecisionKind, str]:
+def judged(
+    ledger: Ledger, lake: Lake, source: SourceDescription, settings: Settings, version: str, at: pd.Timestamp
+) -> Judgement | NotJudged:
+    """Judge a challenger as `judge` does, or say why it cannot be judged: one lost file is not to stop production."""
+    try:
+        return judge(ledger, lake, source, settings, version, at)
+    except NotJudgedError as error:
+        return NotJudged(version, str(error))
+
+
+def carry_out(ledger: Ledger, judgement: Judgement | NotJudged, at: pd.Timestamp) -> tuple[DecisionKind, str]:
     """Do what a judgement says, and record it with its figures, in one transaction.
 
-    A verdict that asks for an A/B test, or one that finds promotions stopped, leaves the challenger in shadow.
+    A verdict that asks for an A/B test, or one that finds promotions stopped, leaves the challenger in shadow, and so
+    does what keeps it from being judged.
 
     Returns
     -------
@@ -134,6 +179,11 @@ def carry_out(ledger: Ledger, judgement: Judgement, at: pd.Timestamp) -> tuple[D
     ChampionChangedError
         If the champion is no longer the one that it was judged against.
     """
+    if isinstance(judgement, NotJudged):
+        said = f"{judgement.version} cannot be judged: {judgement.reason}"
+        undecided = decisions.Decision(DecisionKind.UNDECIDED, at, said, "cannot be judged", subject=judgement.version)
+        decisions.record(ledger, undecided)
+        return DecisionKind.UNDECIDED, said
     kind, reason = _ACTS[judgement.decision.effective], judgement.decision.reason
     with ledger.transaction() as joined:
         if kind is DecisionKind.PROMOTION and freezes.is_frozen(joined):
@@ -162,7 +212,7 @@ def backtest(
     """
     try:
         model = load(lake, version)
-    except BundleError:
+    except (BundleError, LakeError):
         return {"season_n": 0.0}
     rows = lake.read(FEATURES, [quarter])
     rows = rows[(rows["as_of"] > moment_of(model.until)) & (rows["as_of"] <= at)].reset_index(drop=True)
@@ -216,6 +266,8 @@ def place(
 ) -> tuple[DecisionKind, str]:
     """Give a new model its place: the first one serves, a later one enters the shadow and is judged at once.
 
+    It serves at once, too, where the champion cannot be loaded: there is nothing to compare it with.
+
     Where a season that has ended is named, the champion is judged on it, for the record.
 
     Returns
@@ -244,7 +296,18 @@ def place(
         said = f"{reason}: the same inputs gave {version}, which is deployed already"
         decisions.record(ledger, decisions.Decision(DecisionKind.REFUSAL, at, said, "new model", subject=version))
         return DecisionKind.REFUSAL, said
-    return carry_out(ledger, judge(ledger, lake, source, settings, version, at), at)
+    lost = _why_lost(lake, champion.version)
+    if lost is None:
+        return carry_out(ledger, judged(ledger, lake, source, settings, version, at), at)
+    kind, said = DecisionKind.PROMOTION, f"{champion.version} cannot be loaded, so {version} serves: {lost}"
+    if freezes.is_frozen(ledger):
+        kind, said = DecisionKind.UNDECIDED, f"promotions are stopped; otherwise it would serve: {said}"
+    record = decisions.Decision(kind, at, said, "champion lost", subject=version)
+    if kind is DecisionKind.PROMOTION:
+        deployments.promote(ledger, version, record, over=champion.version)
+    else:
+        decisions.record(ledger, record)
+    return kind, said
 
 
 def is_undecided(ledger: Ledger, version: str) -> bool:
@@ -286,6 +349,7 @@ def _record(judgement: Judgement, kind: DecisionKind, reason: str, at: pd.Timest
     figures = decision.figures | {
         "auc_difference_high": auc.high,
         "walk_forward_auc": comparison.challenger["auc"],
+        "walk_forward_auc_low": comparison.challenger_auc.low,
         "champion_auc": comparison.champion["auc"],
         "companies": float(comparison.companies),
         "days": float(comparison.days),
@@ -295,6 +359,27 @@ def _record(judgement: Judgement, kind: DecisionKind, reason: str, at: pd.Timest
     return decisions.Decision(
         kind, at, cause, fired, figures, str(decision.raw), str(decision.effective), subject=judgement.version
     )
+
+
+def _why_lost(lake: Lake, version: str) -> str | None:
+    """Say why a model cannot be loaded; None where it can."""
+    try:
+        load(lake, version)
+    except (BundleError, LakeError) as error:
+        return str(error)
+    return None
+
+
+def _forward(lake: Lake, version: str) -> pd.DataFrame:
+    """Read what `walk_forward` kept, without the labels."""
+    path = _path(version)
+    try:
+        return pd.read_parquet(io.BytesIO(lake.read_bytes(path))).drop(columns="label")
+    except (LakeError, pa.ArrowException, OSError) as error:
+        raise NotJudgedError(
+            f"{path} is missing or damaged ({type(error).__name__}). Remedy: restore it from a copy, or train a new "
+            f"challenger (`earlysignal retrain`)."
+        ) from error
 
 
 def _one_an_event(rows: pd.DataFrame) -> pd.DataFrame:
