@@ -79,14 +79,14 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
         "evaluation": {"evaluation", "walk_forward"},
         "production": {
             *("refreshed_data", "predictions", "stock_selection", "outcomes", "retrain_decision"),
-            *("challenger", "promotion"),
+            *("challenger", "promotion", "replay"),
         },
         "monitoring": {"drift_report", "live_data_quality", "production_metrics"},
     }
 
 
 def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
-    whole = {"universe", "data_audit", "walk_forward"}
+    whole = {"universe", "data_audit", "walk_forward", "replay"}
     assert {name for name, node in nodes.items() if not node["partitions"]} == whole
     keys = nodes["evaluation"]["keys"]
     assert isinstance(keys, list)
@@ -94,7 +94,8 @@ def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, d
 
 
 def test_production_is_partitioned_by_the_days_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
-    produced = [node for node in nodes.values() if node["group"] in ("production", "monitoring")]
+    groups = ("production", "monitoring")
+    produced = [node for node in nodes.values() if node["group"] in groups and node["name"] != "replay"]
     assert len(produced) == 10
     for node in produced:
         assert isinstance(node["keys"], list)

@@ -270,7 +270,8 @@ def test_a_retrain_that_can_wait_waits_for_saturday(
     assert asked.partition_key == "2015-10-17"
     request = retrain_requests.in_flight(ledger)
     assert request is not None
-    retrain_requests.start(ledger, request.id, 1, "run", NOW)
+    run = create_run_for_test(instance, job_name="retrain", status=dg.DagsterRunStatus.STARTED)
+    retrain_requests.start(ledger, request.id, 1, run.run_id, NOW)
     assert sense(sensor, instance, ledger, tape).skip_message.endswith("is under way")
 
 
@@ -314,6 +315,9 @@ def test_a_retrain_that_fails_is_due_three_times_each_with_an_alert_and_a_key(
         if attempt > 1:  # the first does not even begin
             retrain_requests.start(ledger, request.id, attempt, run, NOW)
         fail(assets, instance, ledger, "retrain", {**asked.tags, "dagster/partition": DAY}, run)
+        waits = sense(assets.sensors.retrain_sensor, instance, ledger, tape).skip_message
+        assert f"has failed {attempt} time(s)" in waits if attempt < 3 else waits == "no retrain is asked for"
+        shift(instance, "end_time - 7200")
     assert len(set(keys)) == 3
     told = retrain_requests.history(ledger).iloc[-1]
     assert (told["state"], told["attempts"]) == ("failed", 3)
