@@ -207,7 +207,7 @@ def test_a_page_that_fails_is_told_and_the_figures_are_ours(
     monkeypatch.setattr(name, replacement)
     record = daily.detect_drift(day, production, page=True)
     assert not production.lake.exists(page_of(day))
-    assert record.figures == sound.figures | {"evidently_agrees": 0.0}
+    np.testing.assert_equal(record.figures, sound.figures | {"evidently_agrees": 0.0})
     by_name = {check.check_name: check for check in limits.results(DRIFT, record, limits.DRIFT_CHECKS)}
     assert not by_name["evidently_agrees"].passed
     assert by_name["evidently_agrees"].severity is AssetCheckSeverity.ERROR
@@ -227,7 +227,7 @@ def test_what_has_moved_stands_among_the_figures_with_what_it_was_counted_on(
     figures = daily.measure(TUESDAY, production).figures
     shown = table_of(production, TUESDAY)
     looked_at, inputs = shown.loc["importance_drift"], shown.loc["distribution_drift"]
-    assert looked_at["low"] <= looked_at["value"] <= looked_at["high"]
+    assert looked_at["reason"] or looked_at["low"] < looked_at["high"], "an interval, or why there is none"
     assert looked_at["value"] == figures["importance_drift"]
     assert looked_at["n"] > 5
     assert inputs["value"] == figures["distribution_drift"]
