@@ -638,5 +638,6 @@ def test_without_a_predecessor_nothing_is_answered_and_the_day_goes_on(
     assert days.last_finished(ledger) == day
     decide_on(f"{day + ONE_DAY:%Y-%m-%d}", production)  # on the days after, too, somebody is told
     assert (alerts.read(ledger)["key"] == "lost_champion").sum() == 2
-    operations.ask_for_retrain(ledger, production.lake, Hour.CHALLENGE.of(day + ONE_DAY), reason="x", by="x")
+    (asked,) = retrain_requests.every(ledger)
+    assert asked.cause == "first model", "a champion that cannot be loaded is as good as none"
     assert retrain(production) is DecisionKind.PROMOTION, "what cannot be loaded keeps nobody out"

@@ -107,9 +107,9 @@ def test_every_limit_of_monitoring_is_a_check(nodes: dict[str, dict[str, object]
     assert {name: found for name, found in checks.items() if found} == {
         "predictions": ["served_equals_feature_table"],
         "outcomes": ["outcomes_within_8_days"],
-        "drift_report": ["feature_drift", "features_missing", "prediction_drift"],
+        "drift_report": ["evidently_agrees", "feature_drift", "features_missing", "measured", "prediction_drift"],
         "live_data_quality": ["mean_shift", "stale", "volume"],
-        "production_metrics": ["accuracy", "auc", "brier_skill", "calibration", "importance", "latency"],
+        "production_metrics": ["accuracy", "auc", "brier_skill", "calibration", "importance", "latency", "measured"],
     }
 
 

@@ -23,16 +23,16 @@ from earlysignal_core.models.bundle import FOLDER, METADATA, Bundle, BundleError
 from earlysignal_core.operations import OperationError
 from earlysignal_core.quarterly import SOURCE
 
-A, B, C = "v2018.2.0", "v2018.3.0", "v2018.4.0"
+A, B, C, OF_THE_FUTURE = "v2018.1.0", "v2018.2.0", "v2018.3.0", "v2018.4.0"
 WHY = {"reason": "a test", "by": "a tester"}
 
 
 @pytest.fixture
 def lake(tmp_path) -> Lake:
-    """A source's description and three models without trees: promoting reads and checks their files only."""
+    """A source's description and four models without trees: promoting reads and checks their files only."""
     made = Lake(str(tmp_path))
     made.write_bytes(SOURCE, source().model_dump_json().encode())
-    for version in (A, B, C):
+    for version in (A, B, C, OF_THE_FUTURE):
         quarter = f"{version[1:5]}-Q{version[6]}"
         save(made, Bundle("trees", {}, {}, {"quarter": quarter, "input_sha256": version}))
     return made
@@ -81,7 +81,8 @@ def test_a_retrain_takes_the_place_of_a_scheduled_one_but_not_of_one_under_way(l
     ("asked", "told"),
     [
         ({"universe": "extended940"}, "universe `sp500`, not `extended940`. Remedy: ask for `sp500`"),
-        ({"window_months": 2}, "2 months is too short. Remedy: at least 3"),
+        ({"window_months": 2}, "2 months is out of bounds. Remedy: from 3 to 600"),
+        ({"window_months": 100_000}, "100000 months is out of bounds"),
     ],
 )
 def test_a_retrain_that_the_source_cannot_give_is_refused(ledger: Ledger, lake: Lake, asked: dict, told: str) -> None:
@@ -94,6 +95,14 @@ def test_a_retrain_without_a_source_is_refused(ledger: Ledger, tmp_path) -> None
     with pytest.raises(LakeError, match="Remedy: materialise"):
         operations.ask_for_retrain(ledger, Lake(str(tmp_path / "empty")), NOW, **WHY)
     assert count(ledger, "decisions") == 0
+
+
+def test_a_model_of_the_future_and_what_is_no_version_cannot_serve(ledger: Ledger, lake: Lake) -> None:
+    with pytest.raises(OperationError, match="a model of the future cannot serve"):
+        promote(ledger, lake, OF_THE_FUTURE)
+    assert promote(ledger, lake, OF_THE_FUTURE, days=90).version == OF_THE_FUTURE
+    with pytest.raises(BundleError, match="is no version"):
+        promote(ledger, lake, f"{A}/../{B}", days=91)
 
 
 def test_promotions_and_roll_backs_by_hand(ledger: Ledger, lake: Lake) -> None:

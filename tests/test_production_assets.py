@@ -116,7 +116,7 @@ def test_a_day_is_one_run_that_shows_what_it_did_and_can_be_repeated(
     assert made["stock_selection"].keys() >= {"ranked", "selected", "selection"}
     assert {"drift_report", "outcomes", "live_data_quality", "production_metrics", "retrain_decision"} < made.keys()
     checks = done.get_asset_check_evaluations()
-    assert len(checks) == 14
+    assert len(checks) == 17
     assert {check.asset_key.to_user_string(): check.partition for check in checks}["predictions"] == DAY
     served = next(check for check in checks if check.check_name == "served_equals_feature_table")
     assert served.passed

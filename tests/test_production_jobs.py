@@ -22,7 +22,7 @@ from earlysignal_core.sources import open_source
 
 HIDDEN = "not-to-be-shown"
 TINY = {"EARLYSIGNAL_SYNTHETIC__SYMBOLS": "5", "EARLYSIGNAL_SYNTHETIC__QUARTERS": "4"}
-A, B = "v2014.3.0", "v2014.4.0"
+A, B = "v2014.2.0", "v2014.3.0"
 START = pd.Timestamp("2014-08-01", tz="UTC")
 JOBS = {job.name: job for job in OPERATIONS}
 
@@ -44,7 +44,7 @@ def named(ledger_url: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def lake(tmp_path: Path) -> Lake:
     made = Lake(str(tmp_path))
     made.write_bytes(SOURCE, open_source(Settings()).description.model_dump_json().encode())
-    for version, quarter in ((A, "2014-Q3"), (B, "2014-Q4")):
+    for version, quarter in ((A, "2014-Q2"), (B, "2014-Q3")):
         save(made, Bundle("trees", {}, {}, {"quarter": quarter, "input_sha256": version}))
     return made
 
