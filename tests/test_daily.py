@@ -641,3 +641,47 @@ def test_without_a_predecessor_nothing_is_answered_and_the_day_goes_on(
     (asked,) = retrain_requests.every(ledger)
     assert asked.cause == "first model", "a champion that cannot be loaded is as good as none"
     assert retrain(production) is DecisionKind.PROMOTION, "what cannot be loaded keeps nobody out"
+
+
+# Two that live one day, and a clock that has not come so far
+
+
+def test_of_two_that_live_a_day_at_once_one_decides_and_nothing_is_asked_twice(production: Production) -> None:
+    day = busiest(production.lake)
+    at_once(*[functools.partial(daily.predict, day, production)] * 3)
+    assert count(production.ledger, "prediction_requests") == count(production.ledger, "ml_predictions") >= 2
+    daily.collect_results(day, production)
+    daily.detect_drift(day, production, page=False)
+    daily.check_quality(day, production)
+    daily.measure(day, production)
+    results = at_once(*[functools.partial(daily.decide, day, production)] * 3)
+    assert all(isinstance(result, daily.Decided) for result in results), results
+    made = decisions.read(production.ledger)
+    assert made["kind"].isin(["retrain", "no_retrain"]).sum() == 1
+
+
+def test_a_day_that_has_not_come_by_the_clock_is_not_lived(production: Production) -> None:
+    day = busiest(production.lake)
+    days.move_clock(production.ledger, Hour.CHALLENGE.of(day) - pd.Timedelta(minutes=1))
+    for step in (daily.predict, daily.collect_results, daily.decide):
+        with pytest.raises(DayError, match="has not come: the clock shows"):
+            step(day, production)
+    assert count(production.ledger, "ml_predictions") == 0
+    days.move_clock(production.ledger, Hour.CHALLENGE.of(day))
+    assert len(daily.predict(day, production).rows) >= 2
+
+
+def test_what_got_no_answer_is_asked_again_while_its_day_is_open(production: Production) -> None:
+    day, lake = busiest(production.lake), production.lake
+    path = f"ohlcv/{Quarter.of(day)}.parquet"
+    kept = lake.read_bytes(path)
+    lake.remove(path)
+    first = daily.predict(day, production).rows
+    assert first["predicted_probability"].isna().all()
+    lake.write_bytes(path, kept)
+    again = daily.predict(day, production).rows
+    assert again["predicted_probability"].notna().all()
+    assert again["event"].tolist() == first["event"].tolist()
+    asked = count(production.ledger, "prediction_requests")
+    daily.predict(day, production)
+    assert count(production.ledger, "prediction_requests") == asked == 2 * len(first)

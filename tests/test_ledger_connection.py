@@ -139,6 +139,7 @@ def test_a_step_that_fails_within_a_transaction_undoes_only_itself(ledger: Ledge
     [
         "postgresql://me:hunter2@127.0.0.1:1/db",
         "postgresql://me:hunter2@127.0.0.1:1/db?sslpassword=hunter2",
+        "postgresql://me:hunter2@[bad/db",
         "postgresql://me:hunter2@127.0.0.1:1/db?nonsense=1",
         "postgresql://me:hun/ter2@host/db",
         "postgresql://me:p@hunter2:x/db",

@@ -214,3 +214,10 @@ def test_promotions_and_roll_backs_are_a_stack(ledger: Ledger, steps: list[str])
         previous = deployments.previous_champion(joined)
         assert (previous.version if previous else None) == (stack[-2] if len(stack) > 1 else None)
         raise UndoError
+
+
+def test_nothing_is_decided_before_what_it_ends_began(ledger: Ledger) -> None:
+    assert deployments.not_before_what_is_deployed(ledger, NOW) == NOW
+    deployments.shadow(ledger, "v9.0.0", decision(DecisionKind.SHADOW, later(3)))
+    assert deployments.not_before_what_is_deployed(ledger, NOW) == later(3), "a challenger counts too"
+    assert deployments.not_before_what_is_deployed(ledger, later(4)) == later(4)

@@ -10,7 +10,7 @@ from production import CHAMPION, PREVIOUS, damaged
 
 from earlysignal_core.daily import Production
 from earlysignal_core.features.table import active_features
-from earlysignal_core.lake import Lake
+from earlysignal_core.lake import Lake, RememberingLake
 from earlysignal_core.ledger import alerts, deployments, predictions
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.predictions import NO_MODEL
@@ -72,6 +72,30 @@ def test_only_a_champion_that_fails_is_taken_back(production: Production, fails:
     assert champion is not None
     assert champion.version == (PREVIOUS if fails else CHAMPION)
     assert (back is not None) == fails
+
+
+class StumblingLake(RememberingLake):
+    """A lake whose disk fails at the first reading of one file."""
+
+    stumbles_at = ""
+
+    def read_bytes(self, path: str) -> bytes:
+        if path == self.stumbles_at:
+            self.stumbles_at = ""
+            raise OSError(5, "Input/output error")
+        return super().read_bytes(path)
+
+
+def test_a_champion_that_could_not_be_read_for_a_moment_is_not_taken_back(production: Production) -> None:
+    lake = StumblingLake(production.lake.url)
+    lake.stumbles_at = f"{bundles.FOLDER}/{CHAMPION}/{bundles.MODEL_TEXT}"
+    stumbling = Production(lake, production.ledger, production.settings)
+    assert answer(stumbling, due_between(lake, FIRST, LAST)) is None
+    assert set(served_between(production.ledger, FIRST, LAST)["model_version"]) == {PREVIOUS}
+    champion = deployments.champion(production.ledger)
+    assert champion is not None
+    assert champion.version == CHAMPION
+    assert f"serving:load:{CHAMPION}" in alerts.read(production.ledger)["key"].tolist()
 
 
 def test_of_several_answers_the_last_with_a_probability_counts(ledger: Ledger) -> None:

@@ -330,6 +330,23 @@ def test_a_retrain_that_fails_is_due_three_times_each_with_an_alert_and_a_key(
     assert daily.next_day(ledger, production.source, NOW).day is not None, "the days go on"
 
 
+def test_a_retrain_whose_run_is_cancelled_or_unknown_is_tried_again(
+    assets: ModuleType, instance: dg.DagsterInstance, production: Production, ledger: Ledger, tape: Path
+) -> None:
+    days.move_clock(ledger, NOW)
+    decide_on(DAY, production, PSI)
+    (asked,) = sense(assets.sensors.retrain_sensor, instance, ledger, tape).run_requests
+    create_run_for_test(instance, job_name="retrain", status=dg.DagsterRunStatus.CANCELED, tags=asked.tags)
+    shift(instance, "1")  # long ago
+    (second,) = sense(assets.sensors.retrain_sensor, instance, ledger, tape).run_requests
+    assert second.run_key != asked.run_key, "Dagster starts nothing twice under one key"
+    request = retrain_requests.in_flight(ledger)
+    assert request is not None
+    retrain_requests.start(ledger, request.id, 2, "a run of another instance, before the ledger was restored", NOW)
+    (third,) = sense(assets.sensors.retrain_sensor, instance, ledger, tape).run_requests
+    assert third.tags["earlysignal/attempt"] == "3"
+
+
 def test_a_retrain_by_hand_that_fails_is_not_tried_again(
     assets: ModuleType, instance: dg.DagsterInstance, production: Production, ledger: Ledger
 ) -> None:
