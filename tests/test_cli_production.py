@@ -21,7 +21,7 @@ from earlysignal_core.settings import Settings
 
 HIDDEN = "not-to-be-shown"
 TINY = {"EARLYSIGNAL_SYNTHETIC__SYMBOLS": "5", "EARLYSIGNAL_SYNTHETIC__QUARTERS": "4"}
-A, B = "v2014.3.0", "v2014.4.0"
+A, B = "v2014.2.0", "v2014.3.0"
 Told = Callable[..., str]
 
 
@@ -52,7 +52,7 @@ def told(postgres_url: str, home: Path, monkeypatch: pytest.MonkeyPatch, request
 
 def fill(workspace: Workspace) -> None:
     workspace.lake.write_bytes(SOURCE, workspace.source.description.model_dump_json().encode())
-    for version, quarter in ((A, "2014-Q3"), (B, "2014-Q4")):
+    for version, quarter in ((A, "2014-Q2"), (B, "2014-Q3")):
         save(workspace.lake, Bundle("trees", {}, {}, {"quarter": quarter, "input_sha256": version}))
 
 

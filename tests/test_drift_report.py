@@ -58,7 +58,7 @@ def test_columns_with_too_few_values_are_left_out(page):
 def test_rows_that_the_drift_was_not_measured_on_are_refused(months):
     recent, trained = months
     drift = detect_drift(recent, trained, CATALOGUE)
-    with pytest.raises(MonitoringError, match="our own figure"):
+    with pytest.raises(MonitoringError, match="disagrees with our figures"):
         drift_page(drift, recent.assign(**{FEW[0]: recent[FEW[0]] + 1}), trained)
 
 

@@ -232,5 +232,5 @@ def test_anothers_database_is_explained(home: Path) -> None:
 def test_an_interrupt_of_the_terminal_does_not_reach_the_server(home: Path) -> None:
     with another_process(home) as other:
         other.send_signal(signal.SIGINT)
-        other.wait(10)
+        other.wait(30)
     assert not is_running(home), "the interrupted process has stopped the server in order"
