@@ -8,7 +8,7 @@ READY := .venv/.ready
 SOURCE := $(if $(TAPE),--tape "$(TAPE)")
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test test-slow lint bench lock clean
+.PHONY: help setup demo up test test-slow test-long lint bench lock clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 18
@@ -23,10 +23,13 @@ up: $(READY) ## start PostgreSQL, the Dagster UI, its daemon and the reports; Ct
 	@$(BIN)/earlysignal up $(SOURCE)
 
 test: $(READY) ## the default test suite
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow and not long" -n 2 --dist loadfile
 
 test-slow: $(READY) ## the tests that take longer than twenty seconds each
 	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+
+test-long: $(READY) ## the whole system lived through a break and through faults; minutes each, not in CI
+	@$(BIN)/python -m pytest -m long
 
 lint: $(READY) ## style, types and the floors of the house
 	@$(BIN)/ruff check .

@@ -11,7 +11,7 @@ FORMS = 2
 """Form 4 filings of a company in a quarter: fewer than most file, and each is asked for once."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_monthly_retrain_asks_for_a_quarter_of_what_a_cold_one_does(tmp_path):
     symbols = tuple(f"S{n}" for n in range(500))
     more = {"first": "2021-Q1", "begin": "2021-01-01", "now": "2024-01-10 15:00", "forms": FORMS}

@@ -91,7 +91,7 @@ def titles(webhook: Webhook) -> set[str]:
     return {json.loads(body)["title"] for *_, body in webhook.received}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_nothing_is_lost_and_nothing_doubled_whatever_dies(tmp_path: Path, webhook: Webhook) -> None:
     home, undisturbed = tmp_path / "home", tmp_path / "undisturbed"
     do(home, "train", "--quarter", "2015-Q3")

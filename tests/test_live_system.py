@@ -46,7 +46,7 @@ def shown(system: System, asset: str) -> dict[str, Any]:
     return {each["label"]: each.get("text", each.get("floatValue")) for each in latest["metadataEntries"]}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_world_changes_and_a_better_model_takes_over_by_itself(tmp_path: Path) -> None:
     home, webhook = tmp_path / "home", Webhook()
     command(home, "train", "--quarter", "2015-Q3")

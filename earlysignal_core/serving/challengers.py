@@ -208,7 +208,7 @@ def backtest(
     dict of str to float
         ``season_n``, ``season_base_rate``, ``season_auc`` with the 95 % interval by company ``season_auc_low`` and
         ``season_auc_high``, ``season_brier`` and ``season_brier_base_rate``; NaN where undefined. Only ``season_n``,
-        0, of a model that cannot be loaded: its successor is not to wait for it.
+        0, of a model that has learned of all of that season, or cannot be loaded: its successor is not to wait for it.
     """
     try:
         model = load(lake, version)
@@ -218,9 +218,11 @@ def backtest(
     rows = rows[(rows["as_of"] > moment_of(model.until)) & (rows["as_of"] <= at)].reset_index(drop=True)
     known = _with_outcomes(lake, source, rows, at)
     known = known[known["label"].notna()].reset_index(drop=True)
+    if known.empty:  # it has learned of all of that season
+        return {"season_n": 0.0}
     base_rate = model.metadata["base_rate"]
     threshold, never = (pd.Series(value, index=known.index) for value in (model.threshold, base_rate))
-    probability = pd.Series(model.predict(known) if len(known) else [], index=known.index, dtype="float64")
+    probability = pd.Series(model.predict(known), index=known.index)
     drawn = Resamples.draw(known["company"], seed=0)
     figures = measure(known["label"], probability, threshold, never, drawn).figures
     auc = figures["auc"]
@@ -391,7 +393,7 @@ def _with_outcomes(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at
     """Return rows with the labels that were known at a moment, and their announcement as it came."""
     near = _near(source, rows, LABELS, lake)
     if not near:
-        return rows.assign(label=float("nan"))
+        return rows.assign(label=float("nan"), company=rows["symbol"])
     labels = lake.read(LABELS, near)
     known = first_of_each_event(labels[labels[KNOWABLE] <= at])
     came = known[["event", "announced_on", "label"]].rename(columns={"announced_on": "came_on"})
