@@ -14,7 +14,7 @@ from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import FOLDER, save
 from earlysignal_core.models.training import train
-from earlysignal_core.monitoring.action import MonitoringError, last_days
+from earlysignal_core.monitoring.action import MonitoringError
 from earlysignal_core.monitoring.drift import detect_drift, distance_limit, kept_usual_psi, psi, psi_limit
 from earlysignal_core.monitoring.reference import FILE, Reference, keep_reference
 from earlysignal_core.quarters import Quarter
@@ -244,9 +244,3 @@ def test_a_reference_is_kept_beside_its_model(tmp_path):
     pd.testing.assert_frame_equal(Reference.load(lake, "v2017.1.0").frame, made.frame)
     assert made.features == bundle.features
     assert np.allclose(np.sort(made.frame["probability"]), np.sort(bundle.predict(data.frame)))
-
-
-def test_a_window_ends_with_its_moment():
-    moments = pd.Series(pd.to_datetime(["2019-01-21 03:00", "2019-01-21 04:00", "2019-02-20 03:00"], utc=True))
-    kept = last_days(pd.DataFrame({"as_of": [*moments, NOW + pd.Timedelta(seconds=1)]}), NOW, 30)
-    assert kept.index.tolist() == [1, 2]

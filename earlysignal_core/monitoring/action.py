@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from enum import StrEnum
 
-import pandas as pd
-
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.rules import Rule, Verdict, evaluate
 
@@ -19,7 +17,6 @@ class Action(StrEnum):
 
     SHOW = "show"
     ALERT = "alert"
-    INVESTIGATE = "investigate"
     SCHEDULE = "schedule retrain"
     EMERGENCY = "emergency retrain"
     BLOCK = "block predictions"
@@ -40,19 +37,3 @@ def as_written(verdict: Verdict) -> Verdict:
     if verdict.raw == verdict.effective:
         return verdict
     return replace(verdict, effective=verdict.raw, reason=f"{verdict.reason}; acts all the same (strict)")
-
-
-def last_days(rows: pd.DataFrame, moment: pd.Timestamp, days: int, column: str = "as_of") -> pd.DataFrame:
-    """Return the rows of the days up to a moment, the moment included.
-
-    Parameters
-    ----------
-    rows : DataFrame
-    moment : Timestamp
-        With a time zone if the column has one.
-    days : int
-    column : str
-        The rows' time.
-    """
-    time = rows[column]
-    return rows[(time > moment - pd.Timedelta(days=days)) & (time <= moment)]
