@@ -259,7 +259,8 @@ def retrain(
     model = daily.retrain(day, production, request)
     yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, request))
     kind = daily.challenge(day, production, request, model)
-    judged = decisions.read(ledger, since=Hour.CHALLENGE.of(day) - pd.Timedelta(1, "us"), until=Hour.CHALLENGE.of(day))
+    # Without an end: what a person has decided meanwhile may have put the judgement off.
+    judged = decisions.read(ledger, since=Hour.CHALLENGE.of(day) - pd.Timedelta(1, "us"))
     yield dg.MaterializeResult(asset_key="promotion", metadata=_of_judgement(kind, judged, ledger))
 
 

@@ -280,6 +280,7 @@ def detect_drift(day: pd.Timestamp, production: Production, *, page: bool = True
     """Say how far the world has moved away from what the champion was trained on."""
     if production.is_finished(day):
         return DayRecord.load(production.lake, DRIFT, day)
+    _refuse_out_of_order(day, production.ledger)
     bundle, settings = production.champion(), production.settings
     record = DayRecord(DRIFT, day)
     if bundle is not None:
@@ -299,6 +300,7 @@ def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
     """Say whether what arrives live is still what the champion knows."""
     if production.is_finished(day):
         return DayRecord.load(production.lake, QUALITY, day)
+    _refuse_out_of_order(day, production.ledger)
     bundle = production.champion()
     record = DayRecord(QUALITY, day)
     if bundle is not None:
@@ -312,6 +314,7 @@ def measure(day: pd.Timestamp, production: Production) -> DayRecord:
     """Measure how production does."""
     if production.is_finished(day):
         return DayRecord.load(production.lake, METRICS, day)
+    _refuse_out_of_order(day, production.ledger)
     lake, ledger, bundle = production.lake, production.ledger, production.champion()
     record = DayRecord(METRICS, day)
     if bundle is not None:

@@ -663,7 +663,8 @@ def test_of_two_that_live_a_day_at_once_one_decides_and_nothing_is_asked_twice(p
 def test_a_day_that_has_not_come_by_the_clock_is_not_lived(production: Production) -> None:
     day = busiest(production.lake)
     days.move_clock(production.ledger, Hour.CHALLENGE.of(day) - pd.Timedelta(minutes=1))
-    for step in (daily.predict, daily.collect_results, daily.decide):
+    steps = (daily.predict, daily.detect_drift, daily.collect_results, daily.check_quality, daily.measure, daily.decide)
+    for step in steps:
         with pytest.raises(DayError, match="has not come: the clock shows"):
             step(day, production)
     assert count(production.ledger, "ml_predictions") == 0
