@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
@@ -35,11 +36,16 @@ class Lake:
     ----------
     url : str
         Any fsspec URL or a path: ``/data/lake``, ``s3://bucket/lake``, ``memory://lake``.
+
+    Attributes
+    ----------
+    url : str
+        Where it lies, to be shown: without the user and password that a URL may hold.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url
         self._fs, self._root = fsspec.core.url_to_fs(url)
+        self.url = re.sub(r"(?<=://)[^/@]*@", "", url)
 
     def write(self, table: str, quarter: Partition | None, frame: pd.DataFrame) -> str:
         """Replace one partition (or the whole table, where `quarter` is None).

@@ -45,6 +45,13 @@ def test_a_partition_that_is_missing_is_named_with_the_remedy(lake: Lake) -> Non
         lake.read("t", [Q1])
 
 
+def test_an_address_is_shown_without_its_password() -> None:
+    with pytest.raises(LakeError) as error:
+        Lake("memory://me:secret@lake").read_bytes("t/all.parquet")
+    assert "secret" not in str(error.value)
+    assert "memory://lake" in str(error.value)
+
+
 def test_an_unpartitioned_table_stands_beside_partitions(lake: Lake) -> None:
     lake.write("t", None, rows(7))
     assert lake.quarters("t") == []
