@@ -13,12 +13,12 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from earlysignal_core.evaluation.calibration import expected_accuracy
 from earlysignal_core.evaluation.resampling import Figure
 from earlysignal_core.monitoring.performance import (
     MIN_LABELLED,
     RULES,
     auc_low,
-    expected_accuracy,
     operations,
     production_performance,
 )

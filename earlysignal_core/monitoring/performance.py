@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from earlysignal_core.evaluation.calibration import expected_accuracy
 from earlysignal_core.evaluation.metrics import measure
 from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, window_return
 from earlysignal_core.evaluation.ranking import ranking
@@ -151,17 +152,6 @@ def production_performance(
     }
     own = judge((AUC_RULE, SKILL_RULE), figures)
     return Performance(shown, figures, [*judge((ACCURACY_RULE,), figures, strict=strict), *own])
-
-
-def expected_accuracy(probability: FloatArray, threshold: FloatArray) -> FloatArray:
-    """Return each row's chance to be right if the probabilities mean what they say; its mean needs no outcome.
-
-    Notes
-    -----
-    Confidence-based performance estimation (CBPE): p where a large beat is called, else 1 − p; at a threshold of 0.5
-    that is max(p, 1 − p). It tells of a change in what the model is asked, never of a model that has become wrong.
-    """
-    return np.where(probability >= threshold, probability, 1 - probability)
 
 
 def auc_low(auc: float, n: float, base_rate: float) -> float:

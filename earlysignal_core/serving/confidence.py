@@ -9,20 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from earlysignal_core.evaluation.calibration import expected_accuracy
 from earlysignal_core.evaluation.resampling import FloatArray, Resamples, with_interval
 from earlysignal_core.ledger.vocabulary import Confidence
 
 HIGH_FROM, MEDIUM_FROM = 0.90, 0.75
 
 
-def chance_of_being_right(probability: FloatArray, threshold: FloatArray) -> FloatArray:
-    """Return the chance that each call is right if the probabilities mean what they say, shape (n,)."""
-    return np.where(probability >= threshold, probability, 1 - probability)
-
-
 def confidence(probability: FloatArray, threshold: FloatArray) -> npt.NDArray[np.object_]:
     """Return the level of each call, shape (n,)."""
-    chance = chance_of_being_right(probability, threshold)
+    chance = expected_accuracy(probability, threshold)
     levels = [Confidence.HIGH, Confidence.MEDIUM]
     chosen = np.select([chance >= HIGH_FROM, chance >= MEDIUM_FROM], [0, 1], default=2)
     return np.asarray(np.array([*levels, Confidence.LOW], dtype=object)[chosen])
@@ -50,7 +46,7 @@ def measure_confidence(predictions: pd.DataFrame, *, seed: int = 0) -> pd.DataFr
     )
     called = probability >= threshold
     right = (called == (label == 1)).astype(np.float64)
-    stated, level = chance_of_being_right(probability, threshold), confidence(probability, threshold)
+    stated, level = expected_accuracy(probability, threshold), confidence(probability, threshold)
     company = rows["company"].fillna(rows["symbol"]) if "company" in rows else rows["symbol"]
     drawn = Resamples.draw(company, seed=seed)
     measured = {}
