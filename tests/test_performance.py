@@ -227,6 +227,10 @@ def test_an_emergency_asks_what_the_champions_own_auc_surely_is():
     (verdict,) = [v for v in held_back.verdicts if v.rule.name == "auc"]
     assert verdict.raw
     assert "auc" not in acting(performance(rows, champion_auc=Figure(value=0.83))), "a bound that nobody knows"
+    # The two distances, each to its 99 % bound, add like the sides of a right angle.
+    shown, wider = held_back.figures, norm.ppf(0.995) / norm.ppf(0.975)
+    apart = np.sqrt((shown["auc_upper"] - shown["auc"]) ** 2 + (wider * 0.23) ** 2)
+    assert shown["auc_less_champion_upper"] == pytest.approx(shown["auc"] - 0.83 + apart)
 
 
 def test_the_bound_of_an_auc_by_its_sizes():

@@ -26,7 +26,7 @@ QUIET = {
     "accuracy": 0.9,
     "labelled": 300.0,
     "auc_less_champion": 0.01,
-    "auc_upper_less_champion_low": 0.08,
+    "auc_less_champion_upper": 0.08,
     "brier_skill": 0.1,
     "brier_skill_upper": 0.2,
     "brier": 0.08,
@@ -44,8 +44,8 @@ QUIET = {
 }
 FIRES = {
     Cause.MONTHLY: {"first_session_of_month": 1},
-    Cause.ACCURACY: {"accuracy": 0.7, "auc_less_champion": -0.2, "auc_upper_less_champion_low": -0.1},
-    Cause.AUC: {"auc_less_champion": -0.2, "auc_upper_less_champion_low": -0.1},
+    Cause.ACCURACY: {"accuracy": 0.7, "auc_less_champion": -0.2, "auc_less_champion_upper": -0.1},
+    Cause.AUC: {"auc_less_champion": -0.2, "auc_less_champion_upper": -0.1},
     Cause.BRIER_SKILL: {"brier_skill": -0.2, "brier_skill_upper": -0.1},
     Cause.PREDICTION_DRIFT: {"psi": 0.4, "psi_above_chance": 0.1},
     Cause.FEATURE_DRIFT: {"features_above_limit": 5, "features_drifted": 3},

@@ -12,7 +12,15 @@ from earlysignal_core.evaluation.calibration import expected_accuracy
 from earlysignal_core.evaluation.metrics import measure
 from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, window_return
 from earlysignal_core.evaluation.ranking import ranking
-from earlysignal_core.evaluation.resampling import Figure, FloatArray, IntArray, Resamples, undefined, with_interval
+from earlysignal_core.evaluation.resampling import (
+    LEVEL,
+    Figure,
+    FloatArray,
+    IntArray,
+    Resamples,
+    undefined,
+    with_interval,
+)
 from earlysignal_core.evaluation.top_decile import limits
 from earlysignal_core.monitoring.action import Action, judge
 from earlysignal_core.rules import Guard, Rule, Verdict
@@ -24,9 +32,7 @@ _AT = (1 + SURE) / 2
 MAX_BRIER = 0.25
 
 _ENOUGH = Guard("labelled", ">=", MIN_LABELLED, f"fewer than {MIN_LABELLED} labelled events in {WINDOW_DAYS} days")
-_AUC_FELL = Guard(
-    "auc_upper_less_champion_low", "<", 0, "the AUC may still be what that of the champion's walk-forward really was"
-)
+_AUC_FELL = Guard("auc_less_champion_upper", "<", 0, "both AUCs are counted, and may still be the same")
 
 ACCURACY_RULE = Rule("accuracy", "accuracy", "<", 0.75, Action.EMERGENCY, (_ENOUGH, _AUC_FELL))
 AUC_RULE = Rule("auc", "auc_less_champion", "<", 0, Action.EMERGENCY, (_ENOUGH, _AUC_FELL))
@@ -109,7 +115,7 @@ def production_performance(
         From `outcomes.outcome_returns`.
     champion_auc : Figure
         Of the champion's walk-forward, undefined where it has none. It is itself counted on few events, so an
-        emergency asks that the AUC lies surely below the lower bound of its 95 % interval.
+        emergency asks for the interval of the difference; without a lower bound of this figure there is none.
     cost_bps : float
         Cost per side of a trade.
     strict : bool
@@ -146,7 +152,7 @@ def production_performance(
         "champion_auc_low": champion_auc.low,
         "auc_upper": auc_upper,
         "auc_less_champion": by_name["auc"].value - champion_auc.value,
-        "auc_upper_less_champion_low": auc_upper - champion_auc.low,
+        "auc_less_champion_upper": _difference_upper(by_name["auc"].value, auc_upper, champion_auc),
         "brier_skill_upper": skill_upper,
         "brier_lower": by_name["brier"].low,
     }
@@ -261,6 +267,16 @@ def _sure_upper(value: float, draws: FloatArray) -> float:
         return np.nan
     percentile, normal = np.nanquantile(draws, _AT), value + norm.ppf(_AT) * np.nanstd(draws)
     return float(min(max(percentile, normal), 1.0))
+
+
+def _difference_upper(auc: float, auc_upper: float, champion: Figure) -> float:
+    """Return the upper bound of the 99 % interval of an AUC less that of the champion, from the bounds of both.
+
+    Zou & Donner, "Construction of confidence limits about effect measures: a general approach", Statistics in Medicine
+    27 (2008). To ask that the two intervals do not overlap would see a fall years later than this does.
+    """
+    surer = norm.ppf(_AT) / norm.ppf((1 + LEVEL) / 2)
+    return float(auc - champion.value + np.hypot(auc_upper - auc, surer * (champion.value - champion.low)))
 
 
 def _mean(values: FloatArray, drawn: Resamples) -> Figure:
