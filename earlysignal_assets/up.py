@@ -33,6 +33,8 @@ HOST = "127.0.0.1"
 _READY_SECONDS = 120.0
 _TICK_SECONDS = 1.0
 _PYTHON = [sys.executable, "-m"]
+# A connection that PostgreSQL's restart has cut off would fail the first click after it.
+_FRESH = ["--db-pool-recycle", "1"]
 
 
 class UpError(EarlySignalError):
@@ -107,7 +109,9 @@ def up(
             _say(f"Starting on {redact(base_url) if database_url else 'the embedded PostgreSQL'} …")
             target = ["-w", str(workspace)]
             try:
-                programs.start("webserver", [*_PYTHON, "dagster_webserver", "-h", HOST, "-p", str(port), *target])
+                programs.start(
+                    "webserver", [*_PYTHON, "dagster_webserver", "-h", HOST, "-p", str(port), *_FRESH, *target]
+                )
                 programs.start("daemon", [*_PYTHON, "dagster._daemon", "run", *target])
                 if _wait_until_ready(port, programs, stop):
                     _say(f"\n  Dagster  http://{HOST}:{port}\n  Reports  http://{HOST}:{report_port}")

@@ -24,6 +24,7 @@ from earlysignal_core.monitoring.performance import (
 )
 
 RATE, CHAMPION = 0.1, 0.83
+FROM = pd.Timestamp("2014-02-01")
 NO_POSITIONS = pd.DataFrame(
     {
         "event": pd.Series(dtype="str"),
@@ -176,16 +177,23 @@ def test_operations_by_hand():
     assert empty["value"].isna().sum() == len(empty) - 1
 
 
-def emergencies(rows: pd.DataFrame, first: pd.Timestamp, *, every: int) -> Iterator[pd.Timestamp]:
-    """Days on which the AUC rule acts, looked at every few days."""
-    days = rows["announced_on"]
+def emergencies(rows: pd.DataFrame, first: pd.Timestamp, *, every: int, seed: int) -> Iterator[pd.Timestamp]:
+    """Days on which the AUC rule acts, looked at every few days; the champion was measured on a thousand events."""
+    days, champion = rows["announced_on"], measured_on(1000, seed)
     for day in pd.date_range(first, days.max(), freq=f"{every}D"):
         window = rows[(days > day - pd.Timedelta(days=30)) & (days <= day)]
-        # Guarded, as tested above; and an AUC so high cannot lie wholly below: left out for speed alone.
-        if len(window) < MIN_LABELLED or roc_auc_score(window["label"], window["probability"]) > CHAMPION - 0.08:
+        # Guarded, as tested above; and an AUC so high cannot be surely lower: left out for speed alone.
+        if len(window) < MIN_LABELLED or roc_auc_score(window["label"], window["probability"]) > champion.value - 0.08:
             continue
-        if "auc" in acting(performance(window)):
+        if "auc" in acting(performance(window, champion_auc=champion)):
             yield day
+
+
+def measured_on(events: int, seed: int) -> Figure:
+    """What a walk-forward over so many events says of a champion whose AUC is `CHAMPION`."""
+    distance = CHAMPION - auc_low(CHAMPION, events, RATE)
+    found = CHAMPION + distance / norm.ppf(0.975) * np.random.default_rng(seed).normal()
+    return Figure(value=found, low=found - distance)
 
 
 def stationary(seed: int) -> pd.DataFrame:
@@ -194,13 +202,13 @@ def stationary(seed: int) -> pd.DataFrame:
 
 
 def test_five_years_of_months_hardly_ever_raise_an_emergency():
-    false = [len(list(emergencies(stationary(seed), pd.Timestamp("2014-02-01"), every=30))) for seed in range(50)]
+    false = [len(list(emergencies(stationary(seed), FROM, every=30, seed=seed))) for seed in range(50)]
     assert np.mean(false) <= 0.05
 
 
 @pytest.mark.slow
 def test_looking_more_often_than_once_a_month_raises_few_more():
-    false = [any(emergencies(stationary(seed), pd.Timestamp("2014-02-01"), every=3)) for seed in range(50)]
+    false = [any(emergencies(stationary(seed), FROM, every=3, seed=seed)) for seed in range(50)]
     assert np.mean(false) <= 0.2
 
 
@@ -211,9 +219,9 @@ def test_a_fall_to_70_is_seen_within_a_season():
         random = np.random.default_rng(seed)
         fall = pd.Timestamp("2014-06-01") + pd.Timedelta(days=int(random.integers(0, 365)))
         rows = forecasts(announcement_days(random, 3), random, later=0.70, since=fall)
-        seen = next(emergencies(rows, fall, every=3), None)
+        seen = next(emergencies(rows, fall, every=3, seed=seed), None)
         delays.append(np.inf if seen is None else (seen - fall).days)
-    assert np.median(delays) <= 100
+    assert np.median(delays) <= 130
     assert np.mean(np.isfinite(delays)) >= 0.9
 
 
