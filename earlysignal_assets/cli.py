@@ -205,7 +205,7 @@ def _finish(workspace: Workspace, outcome: Any) -> None:
         file = workspace.root / "summary.json"
         file.write_text(json.dumps(summary, indent=2))
         tables_shown.print_walk_forward(console, summary)
-        console.print(f"Report   {lake.url}/{REPORT}\nSummary  {file}", soft_wrap=True, highlight=False)
+        console.print(f"Report   {lake}/{REPORT}\nSummary  {file}", soft_wrap=True, highlight=False)
         tape = f" TAPE={workspace.settings.tape}" if workspace.settings.tape else ""
         console.print(f"The same in the Dagster UI: `make up{tape}`", soft_wrap=True, highlight=False)
     report_failures(outcome)

@@ -60,7 +60,7 @@ def replay(
     tables_shown.print_replays(console, replay_report.comparison(done))
     for verdict in replay_report.verdicts(done):
         console.print(verdict.claim, highlight=False)
-    console.print(f"Report   {lake.url}/{replay_report.REPORT}", soft_wrap=True, highlight=False)
+    console.print(f"Report   {lake}/{replay_report.REPORT}", soft_wrap=True, highlight=False)
     if json_file is not None:
         json_file.write_text(replay_report.as_json(done, name))
         console.print(f"JSON     {json_file}", soft_wrap=True, highlight=False)

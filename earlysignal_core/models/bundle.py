@@ -271,7 +271,7 @@ def _record(lake: Lake, version: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a bundle's metadata, checked, and the hash of each file."""
     if not lake.exists(f"{FOLDER}/{version}/{METADATA}"):
         raise BundleError(
-            f"there is no finished model {version} in the lake {lake.url}. Finished: "
+            f"there is no finished model {version} in the lake {lake}. Finished: "
             f"{', '.join(versions(lake)) or 'none'}. Remedy: train it (`earlysignal backfill --select models`)."
         )
     try:

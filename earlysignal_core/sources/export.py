@@ -36,7 +36,7 @@ def export_tape(lake: Lake, described: SourceDescription, folder: Path, name: st
     collected = {table: lake.quarters(table) for table in described.tables if table != UNIVERSE}
     if not lake.has(UNIVERSE) or not collected.get("earnings"):
         raise SourceError(
-            f"the lake {lake.url} has no companies or no announcements. Remedy: materialise the caches first."
+            f"the lake {lake} has no companies or no announcements. Remedy: materialise the caches first."
         )
     if CONSENSUS_ASSUMED in described.assumptions:
         collected.pop("earnings_estimates", None)  # the tape makes them of its announcements again
