@@ -108,7 +108,13 @@ def test_what_is_held_back_is_not_told(ledger: Ledger) -> None:
 def test_a_retrain_is_told_with_its_reason(
     ledger: Ledger, figures: dict[str, float], severity: str, title: str
 ) -> None:
-    asked = {"running_retrains": 0.0, "open_requests": 0.0, "days_since_retrain": 99.0, "champions": 1.0} | figures
+    asked = {
+        "running_retrains": 0.0,
+        "open_requests": 0.0,
+        "days_since_retrain": 99.0,
+        "days_since_window_retrain": 99.0,
+        "champions": 1.0,
+    } | figures
     found = retrain_policy.decide(DAY, asked)
     request = retrain_policy.ask(ledger, DAY, found, asked, "sp500", NOW)
     announcements.of_decision(ledger, found, request, NOW)
@@ -123,6 +129,7 @@ def test_a_retrain_that_is_not_asked_for_is_not_told(ledger: Ledger) -> None:
         "psi_above_usual": 0.1,
         "running_retrains": 0.0,
         "days_since_retrain": 99.0,
+        "days_since_window_retrain": 99.0,
     }
     found = retrain_policy.decide(DAY, asked)
     request_retrain(

@@ -131,7 +131,13 @@ def test_a_policy_lets_its_lines_act_and_no_other(policy: Policy, causes: set[Ca
     everything = dict.fromkeys(asked, 0.0)
     day = pd.Timestamp("2016-02-01")
     for line in LINES:
-        figures = {**everything, "champions": 1.0, "days_since_retrain": 30.0, "labelled": 500.0}
+        figures = {
+            **everything,
+            "champions": 1.0,
+            "days_since_retrain": 30.0,
+            "days_since_window_retrain": 30.0,
+            "labelled": 500.0,
+        }
         figures |= {"accuracy": 1.0, "auc_less_champion": 0.1, "brier_skill": 0.1}
         firing = line.rule
         for guard in guarded[line]:

@@ -41,6 +41,7 @@ QUIET = {
     "running_retrains": 0.0,
     "open_requests": 0.0,
     "days_since_retrain": np.inf,
+    "days_since_window_retrain": np.inf,
 }
 FIRES = {
     Cause.MONTHLY: {"first_session_of_month": 1},
@@ -126,6 +127,12 @@ def test_one_retrain_at_a_time_and_a_cool_down_even_when_strict(cause, busy, str
     decision = decided(FIRES[cause], busy, strict=strict)
     assert decision.effective is None
     assert decision.raw.cause == cause
+
+
+@pytest.mark.parametrize("cause", [Cause.FEATURE_DRIFT, Cause.CALIBRATION])
+def test_what_is_seen_in_a_window_waits_for_a_new_one(cause):
+    assert decided(FIRES[cause], {"days_since_window_retrain": 29.0}).effective is None
+    assert decided(FIRES[cause], {"days_since_window_retrain": 30.0}).effective.cause == cause
 
 
 def test_an_emergency_does_not_wait_for_a_scheduled_one():

@@ -278,8 +278,15 @@ def test_retrain_figures_follow_a_request(ledger: Ledger) -> None:
     assert figures("2018-07-07") == [1, 1, 0]
     retrain_requests.finish(ledger, first.id, 1, night("2018-07-08"))
     assert figures("2018-07-10") == [0, 0, 3]
-    asked_for(ledger, "2018-08-01", "monthly")
+    monthly = asked_for(ledger, "2018-08-01", "monthly")
     assert figures("2018-08-02") == [0, 1, 26]
+    retrain_requests.start(ledger, monthly.id, 1, "another run", night("2018-08-02"))
+    retrain_requests.finish(ledger, monthly.id, 1, night("2018-08-02"))
+    drifted = asked_for(ledger, "2018-08-03", "feature drift")
+    retrain_requests.start(ledger, drifted.id, 1, "one more run", night("2018-08-04"))
+    of_a_window = retrain_figures(ledger, pd.Timestamp("2018-08-10")).figures["days_since_window_retrain"]
+    assert of_a_window == 6
+    assert retrain_figures(ledger, pd.Timestamp("2018-08-03")).figures["days_since_window_retrain"] == np.inf
     assert retrain_figures(ledger, pd.Timestamp("2018-08-02")).last_season_retrain == pd.Timestamp("2018-07-03")
     assert retrain_figures(ledger, pd.Timestamp("2018-07-01")).last_season_retrain is None
 

@@ -15,7 +15,7 @@ from earlysignal_core.ledger.vocabulary import DecisionKind, Urgency
 from earlysignal_core.monitoring.action import Action, judge
 from earlysignal_core.monitoring.drift import FEATURES_RULE, PREDICTIONS_RULE
 from earlysignal_core.monitoring.importance import TOP_FIVE_RULE
-from earlysignal_core.monitoring.performance import ACCURACY_RULE, AUC_RULE, CALIBRATION_RULE, SKILL_RULE
+from earlysignal_core.monitoring.performance import ACCURACY_RULE, AUC_RULE, CALIBRATION_RULE, SKILL_RULE, WINDOW_DAYS
 from earlysignal_core.rules import Guard, Rule, Verdict
 from earlysignal_core.trading_calendar import position, sessions
 
@@ -39,6 +39,10 @@ class Cause(StrEnum):
     CALIBRATION = "calibration"
     IMPORTANCE = "importance"
     ON_DEMAND = "on demand"
+
+
+OF_A_WINDOW = (Cause.FEATURE_DRIFT, Cause.CALIBRATION, Cause.IMPORTANCE)
+"""Causes that are seen in the rows of a window of `WINDOW_DAYS` and can wait."""
 
 
 class When(StrEnum):
@@ -79,7 +83,8 @@ class Line:
     def operating(self) -> tuple[Guard, ...]:
         """What holds even a strict rule: one retrain at a time, and not the same alarm every day."""
         if self.when is When.WEEKEND:
-            return (Guard("open_requests", "<=", 0, "a retrain is already asked for or running"), _COOLED_DOWN)
+            alone = (Guard("open_requests", "<=", 0, "a retrain is already asked for or running"), _COOLED_DOWN)
+            return (*alone, _NEW_ROWS) if self.cause in OF_A_WINDOW else alone
         running = Guard("running_retrains", "<=", 0, "a retrain is running")
         return (running,) if self.cause is Cause.MONTHLY else (running, _COOLED_DOWN)
 
@@ -87,6 +92,11 @@ class Line:
 _NOT_IN_POLICY = "the policy leaves this line out"
 _COOLED_DOWN = Guard(
     "days_since_retrain", ">=", COOL_DOWN_DAYS, f"the last retrain is less than {COOL_DOWN_DAYS} days ago"
+)
+# A champion that has drifted stays drifted. Without this it would ask for a retrain every weekend, each of which takes
+# the place of the challenger before it, and none would stay long enough to show what it can.
+_NEW_ROWS = Guard(
+    "days_since_window_retrain", ">=", WINDOW_DAYS, "the last retrain for such a cause has seen most of these rows"
 )
 _NO_CHAMPION = Rule("no_champion", "champions", "<", 1, Action.EMERGENCY)
 _FIRST_OF_MONTH = Rule("first_of_month", "first_session_of_month", ">=", 1, Action.SCHEDULE)
@@ -155,8 +165,8 @@ def decide(
     figures : mapping of str to float
         Those of `calendar_figures`, of the day's `Drift`, `Performance` and `Importance`, and of the ledger:
         ``champions``, ``running_retrains``, ``open_requests`` (pending or running), ``days_since_retrain`` (since the
-        last one started; infinite where there has been none). A figure that is missing or NaN neither fires nor frees
-        a rule.
+        last one started; infinite where there has been none) and ``days_since_window_retrain`` (of `OF_A_WINDOW`). A
+        figure that is missing or NaN neither fires nor frees a rule.
     strict : bool
         Let the strategy's rules act as written.
     causes : collection of Cause

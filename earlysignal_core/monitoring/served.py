@@ -20,7 +20,7 @@ from earlysignal_core.models.bundle import BundleError, metadata_of
 from earlysignal_core.monitoring import performance
 from earlysignal_core.monitoring.announced import SEASONS_BACK, Announced
 from earlysignal_core.monitoring.outcomes import EARNINGS, first_results, quarters_since
-from earlysignal_core.monitoring.retrain_policy import Cause
+from earlysignal_core.monitoring.retrain_policy import OF_A_WINDOW, Cause
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import CACHES, KNOWABLE, UNIVERSE
@@ -80,8 +80,9 @@ class Retrains:
     Attributes
     ----------
     figures : dict of str to float
-        ``running_retrains``, ``open_requests`` (pending or running) and ``days_since_retrain`` (since the last one
-        started; infinite where there has been none), as `retrain_policy.decide` asks for.
+        ``running_retrains``, ``open_requests`` (pending or running), ``days_since_retrain`` (since the last one
+        started; infinite where there has been none) and ``days_since_window_retrain`` (of `OF_A_WINDOW`), as
+        `retrain_policy.decide` asks for.
     last_season_retrain : Timestamp or None
         The day on which the last retrain after a season was asked for, as `calendar_figures` asks for.
     """
@@ -184,14 +185,16 @@ def retrain_figures(ledger: Ledger, day: pd.Timestamp) -> Retrains:
     pending = sum(request.state is RetrainState.PENDING for request in history)
     # One that has failed, or gave way to another before it began, is as if it had not been asked for.
     made = [request for request in history if request.state not in (RetrainState.FAILED, RetrainState.SUPERSEDED)]
-    started = [r.started_at.tz_localize(None).normalize() for r in made if r.started_at is not None]
+    started = [(r.started_at.tz_localize(None).normalize(), r.cause) for r in made if r.started_at is not None]
+    since = [((day - start) / _DAY, cause) for start, cause in started if start <= day]
     # A first model has learned of every season that had ended.
     after_season = [request.day for request in made if request.cause in (Cause.SEASON, Cause.FIRST)]
     return Retrains(
         figures={
             "running_retrains": float(running),
             "open_requests": float(running + pending),
-            "days_since_retrain": min(((day - start) / _DAY for start in started if start <= day), default=np.inf),
+            "days_since_retrain": min((days for days, _ in since), default=np.inf),
+            "days_since_window_retrain": min((days for days, cause in since if cause in OF_A_WINDOW), default=np.inf),
         },
         last_season_retrain=max(after_season, default=None),
     )
