@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import dagster as dg
+import pandas as pd
 
 from earlysignal_assets.describe import numbers, shown
 from earlysignal_assets.partitions import DAYS
@@ -48,14 +49,13 @@ def results(asset: str, record: DayRecord, checks: Mapping[str, str]) -> list[dg
         of_check = record.of_kind(name)
         acting = of_check[of_check["effective"].astype(bool)]
         serious = bool(acting["action"].isin(SERIOUS).any())
-        said = (acting if len(acting) else of_check).head(3)["reason"]
         found.append(
             dg.AssetCheckResult(
                 check_name=name,
                 asset_key=asset,
                 passed=acting.empty,
                 severity=dg.AssetCheckSeverity.ERROR if serious else dg.AssetCheckSeverity.WARN,
-                description="; ".join(said) or "nothing to judge",
+                description=_said(acting) if len(acting) else _in_order(of_check),
                 metadata={
                     **numbers(dict(zip(of_check["figure"].head(1), of_check["value"].astype("float64"), strict=False))),
                     "rules": shown(of_check, 60),
@@ -63,3 +63,16 @@ def results(asset: str, record: DayRecord, checks: Mapping[str, str]) -> list[dg
             )
         )
     return found
+
+
+def _said(rules: pd.DataFrame) -> str:
+    return "; ".join(rules.head(3)["reason"])
+
+
+def _in_order(rules: pd.DataFrame) -> str:
+    """Say of rules that do not act what was judged; one may have a line for each cache."""
+    if len(rules) < 2:
+        return _said(rules) or "nothing to judge"
+    values = zip(rules["rule"].str.partition(":")[2], rules["value"], strict=True)
+    told = ", ".join(f"{name} {value:.3g}" for name, value in values)
+    return f"none of {len(rules)} acts: {rules['figure'].iloc[0]} of {told}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # its page is heavy to import
     from earlysignal_core.operations import Status
 
 _ROWS_SHOWN = 2
+_NO_TARGET = "no; EARLYSIGNAL_ALERT_URLS names the targets"
 _NOTE = (
     "AUC with its 95 % interval; `base` is the Brier score of forecasting the base rate. `never` forecasts the base "
     "rate known before each quarter, which moves: its pooled AUC is near .5, not at it."
@@ -133,6 +134,7 @@ def print_status(console: Console, workspace: str, status: "Status") -> None:
         "Beside it": ", ".join(map(_model, status.challengers)) or "none",
         "Promotions": "allowed",
         "Retrain": "none is asked for",
+        "No retrain": status.no_retrain or "never judged",
         "Alerts": f"{len(status.unsent_alerts)} not delivered",
     }
     if (freeze := status.freeze) is not None:
@@ -145,12 +147,24 @@ def print_status(console: Console, workspace: str, status: "Status") -> None:
     for name, fact in facts.items():
         grid.add_row(name, escape(fact))
     console.print(grid, highlight=False)
+    if len(status.alerts):
+        console.print(_alerts(status.alerts), highlight=False)
     table = Table("at", "decision", "of", "why", "by", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for row in status.decisions.itertuples():
         subject = row.subject if isinstance(row.subject, str) else "–"
         texts = (str(row.kind), subject, str(row.cause), str(row.decided_by))
         table.add_row(_moment(row.at), *map(escape, texts))
     console.print(table if len(status.decisions) else "No decisions yet.", highlight=False)
+
+
+def _alerts(alerts: pd.DataFrame) -> Table:
+    table = Table("at", "alert", "what", "delivered", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for row in alerts.to_dict("records"):
+        told = f"tried {row['attempts']} times: {row['error']}" if row["attempts"] else _NO_TARGET
+        delivered = told if row["sent_at"] is pd.NaT else _moment(row["sent_at"])
+        what = (f"{row['severity']}: {row['title']}", str(row["body"]), delivered)
+        table.add_row(_moment(row["at"]), *map(escape, what))
+    return table
 
 
 def _clock(status: "Status") -> str:

@@ -23,7 +23,7 @@ from earlysignal_core.models import bundle as bundles
 from earlysignal_core.monitoring.retrain_policy import Cause
 from earlysignal_core.quarterly import described
 
-DECISIONS_SHOWN = 10
+DECISIONS_SHOWN, ALERTS_SHOWN = 10, 5
 _SHORTEST_WINDOW, _LONGEST_WINDOW = 3, 600  # months; the settings know the same limits
 
 
@@ -51,8 +51,13 @@ class Status:
     retrain : RetrainRequest or None
         The one that is asked for or under way.
     unsent_alerts : list of UnsentAlert
+    alerts : DataFrame
+        The last five, oldest first, as `ledger.alerts.read` returns them.
+    no_retrain : str or None
+        Why no retrain was asked for when that was last decided.
     decisions : DataFrame
-        The last ten, oldest first, as `ledger.decisions.read` returns them.
+        The last ten, oldest first, as `ledger.decisions.read` returns them; but for those that no retrain is needed,
+        of which every day has one.
     """
 
     now: pd.Timestamp
@@ -64,6 +69,8 @@ class Status:
     freeze: Freeze | None
     retrain: RetrainRequest | None
     unsent_alerts: list[UnsentAlert]
+    alerts: pd.DataFrame
+    no_retrain: str | None
     decisions: pd.DataFrame
 
 
@@ -213,6 +220,7 @@ def move_clock(ledger: Ledger, to: pd.Timestamp) -> None:
 def status(ledger: Ledger, now: pd.Timestamp) -> Status:
     """Return how production stands."""
     with ledger.transaction() as joined:
+        no_retrain = decisions.read(joined, kind=DecisionKind.NO_RETRAIN, last=1)
         return Status(
             now=now,
             clock=days.clock(joined),
@@ -223,7 +231,11 @@ def status(ledger: Ledger, now: pd.Timestamp) -> Status:
             freeze=freezes.standing(joined),
             retrain=retrain_requests.in_flight(joined),
             unsent_alerts=alerts.unsent(joined),
-            decisions=decisions.read(joined, last=DECISIONS_SHOWN),
+            alerts=alerts.read(joined).tail(ALERTS_SHOWN),
+            no_retrain=f"{no_retrain['day'].iloc[0]:%Y-%m-%d}: {no_retrain['cause'].iloc[0]}"
+            if len(no_retrain)
+            else None,
+            decisions=decisions.read(joined, without=DecisionKind.NO_RETRAIN, last=DECISIONS_SHOWN),
         )
 
 

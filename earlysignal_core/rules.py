@@ -78,6 +78,8 @@ def evaluate(rule: Rule, figures: Mapping[str, float]) -> Verdict:
         reason = f"{rule} ({value:.4g}), but {'; '.join(not_given)}"
     elif raw and held_back:
         reason = f"{rule} ({value:.4g}), held back: {'; '.join(held_back)}"
+    elif raw:
+        reason = f"{rule.figure} is {value:.4g}: {rule} fires"
     else:
         reason = f"{rule.figure} is {value:.4g}; the rule fires when {rule}"
     return Verdict(rule, value, raw, raw and not held_back, reason)

@@ -25,7 +25,7 @@ ALERT = Alert(
     NOW,
     Severity.CRITICAL,
     "Emergency retrain",
-    "PSI is 0.41; the rule fires when psi > 0.2",
+    "PSI is 0.41: psi > 0.2 fires",
 )
 TOKEN = "-".join(["t0k3n", "nobody", "may", "read"])
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from running import run
 from sqlalchemy import make_url
@@ -14,7 +15,9 @@ from earlysignal_assets.postgres import server
 from earlysignal_assets.workspace import Workspace
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.ledger import decisions, retrain_requests
+from earlysignal_core.ledger.alerts import Alert, raise_alert
 from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.vocabulary import Severity
 from earlysignal_core.models.bundle import Bundle, save
 from earlysignal_core.quarterly import SOURCE
 from earlysignal_core.settings import Settings
@@ -75,6 +78,9 @@ def test_a_persons_day(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     asked = told("retrain", "--reason", "new data", "--window-months", "24")
     assert "Retrain 1 of synthetic on 24 months is asked for" in asked
     assert "Remedy: wait until it is over" in told("retrain", "--reason", "x")
+    with ledger_of(Workspace(Settings())) as ledger:
+        day = pd.Timestamp("2014-08-02")
+        raise_alert(ledger, Alert("psi", day, day.tz_localize("UTC"), Severity.WARNING, "It drifts", "by much"))
     shown = told("status")
     for fact in (
         "Clock       2014-08-02 02:00 UTC",
@@ -83,7 +89,10 @@ def test_a_persons_day(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "Previous    none",
         "Promotions  stopped since 2014-08-02 02:00 UTC by ",
         "Retrain     1 (on demand, emergency) is pending",
-        "Alerts      0",
+        "No retrain  never judged",
+        "Alerts      1 not delivered",
+        "warning: It drifts",
+        "EARLYSIGNAL_ALERT_URLS",
         "better [/b]",
     ):
         assert fact in shown

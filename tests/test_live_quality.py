@@ -69,7 +69,9 @@ def test_every_cache_has_limits():
 @pytest.mark.parametrize("cache", CACHE_LIMITS)
 def test_a_silent_cache_blocks_where_serving_asks_it_and_a_thin_one_alerts(cache):
     limits, sound = CACHE_LIMITS[cache], arrivals(500)
-    assert acting(judged(week(), {cache: sound})) == set()
+    well = judged(week(), {cache: sound})
+    assert acting(well) == set()
+    assert {verdict.rule.name for verdict in well.verdicts} >= {f"stale:{cache}", f"volume:{cache}"}, "judged, and said"
     silent = sound[sound < NOW - pd.Timedelta(days=FRESHNESS.get(cache, limits.stale_days) + 0.5)]
     stale = [v for v in judged(week(), {cache: silent}).verdicts if v.rule.name == f"stale:{cache}"]
     assert [v.rule.action for v in stale] == [Action.BLOCK if cache in FRESHNESS else Action.ALERT]

@@ -14,6 +14,7 @@ from earlysignal_core.ledger import days, decisions, deployments, freezes, retra
 from earlysignal_core.ledger.alerts import Alert, mark_sent, raise_alert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.days import ClockError
+from earlysignal_core.ledger.decisions import Decision
 from earlysignal_core.ledger.deployments import ChampionChangedError, Deployment
 from earlysignal_core.ledger.errors import ConflictError, LedgerError
 from earlysignal_core.ledger.freezes import FrozenError
@@ -208,7 +209,7 @@ def test_the_status_of_a_new_ledger_is_empty(ledger: Ledger) -> None:
     assert (stands.now, stands.clock, stands.last_finished) == (NOW, None, None)
     assert (stands.champion, stands.previous_champion, stands.challengers) == (None, None, [])
     assert (stands.freeze, stands.retrain, stands.unsent_alerts) == (None, None, [])
-    assert len(stands.decisions) == 0
+    assert (len(stands.decisions), len(stands.alerts), stands.no_retrain) == (0, 0, None)
 
 
 def test_the_status_tells_all_that_stands(ledger: Ledger, lake: Lake) -> None:
@@ -224,6 +225,8 @@ def test_the_status_tells_all_that_stands(ledger: Ledger, lake: Lake) -> None:
     for _ in range(4):
         operations.freeze(ledger, NOW, **WHY)
         operations.unfreeze(ledger, NOW, **WHY)
+    for reason in ("nothing fires", "still nothing"):
+        decisions.record(ledger, Decision(DecisionKind.NO_RETRAIN, NOW, reason))
     operations.freeze(ledger, later(1), reason="the last", by="Ann")
     stands = operations.status(ledger, later(2))
     assert (stands.clock, stands.now) == (NOW, later(2))
@@ -235,8 +238,9 @@ def test_the_status_tells_all_that_stands(ledger: Ledger, lake: Lake) -> None:
     assert stands.freeze == freezes.Freeze(later(1), "the last", "Ann")
     assert stands.retrain == retrain_requests.in_flight(ledger)
     assert [unsent.alert.key for unsent in stands.unsent_alerts] == ["auc"]
+    assert stands.alerts["key"].tolist() == ["psi", "auc"]
+    assert stands.no_retrain == f"{NOW:%Y-%m-%d}: still nothing"
     assert stands.decisions["kind"].tolist() == ["retrain", *["freeze", "unfreeze"] * 4, "freeze"]
-    assert stands.decisions["id"].tolist() == list(range(4, 14))
 
 
 def test_a_decision_that_fails_on_the_way_leaves_nothing(ledger: Ledger, lake: Lake) -> None:

@@ -61,6 +61,7 @@ def read(
     since: datetime | None = None,
     until: datetime | None = None,
     kind: DecisionKind | None = None,
+    without: DecisionKind | None = None,
     last: int | None = None,
 ) -> pd.DataFrame:
     """Return the decisions of ``since < at <= until``, or the `last` so many, in the order in which they were recorded.
@@ -79,6 +80,8 @@ def read(
         statement = statement.where(table.at <= utc(until))
     if kind is not None:
         statement = statement.where(table.kind == kind)
+    if without is not None:
+        statement = statement.where(table.kind != without)
     with ledger.begin() as connection:
         frame = rows.read(connection, statement.limit(last)).iloc[::-1].reset_index(drop=True)
     frame.insert(2, "day", frame["at"].dt.tz_localize(None).dt.normalize())

@@ -78,7 +78,8 @@ class LiveQuality:
     caches : DataFrame
         One row a cache: ``cache, newest, age_days, stale_days, rows, rows_before, volume_share, stale, thin, reason``.
     verdicts : list of Verdict
-        Those whose raw verdict fired; a rule's name ends with its feature's or cache's.
+        Of every cache, and of the features whose raw verdict fired (of the farthest one where none did), those that
+        fired first. A rule's name ends with its feature's or cache's.
     """
 
     features: pd.DataFrame
@@ -137,22 +138,23 @@ def live_quality(
     strict : bool
         Let the strategy's rule (2 standard deviations) act as written.
     """
-    features, verdicts = [], []
+    features, verdicts, caches = [], [], []
     for name, trained in normalizer.items():
         row, verdict = _feature_row(name, recent[name], trained, catalogue[name], strict=strict)
         features.append(row)
         verdicts.append(verdict)
-    caches = []
+    far = [v for v in verdicts if v.raw] or sorted(verdicts, key=lambda v: np.nan_to_num(v.value, nan=-1))[-1:]
+    of_caches = []
     for cache, times in arrivals.items():
         row, judged = _cache_row(cache, times[times <= moment], moment, freshness_days)
         caches.append(row)
-        verdicts += judged
+        of_caches += judged
     columns = ["feature", "group", "counted", "n", "mean", "training_mean", "training_std", "shift"]
     shown = pd.DataFrame(features, columns=[*columns, "raw", "shifted", "reason"])
     return LiveQuality(
         shown.sort_values("shift", ascending=False, kind="stable", ignore_index=True),
         pd.DataFrame(caches),
-        [verdict for verdict in verdicts if verdict.raw],
+        far + sorted(of_caches, key=lambda verdict: not verdict.raw),
     )
 
 
