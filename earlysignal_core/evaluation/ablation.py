@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
-from earlysignal_core.datasets.labels import first_of_each_event
+from earlysignal_core.datasets.quality import judge_quarter
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.evaluation.metrics import PAIRED, measure, paired
 from earlysignal_core.evaluation.resampling import Figure, FloatArray, Resamples, wider
@@ -114,12 +114,16 @@ def _walk(
     groups: Mapping[str, Collection[str]],
     seeds: int,
 ) -> _Walked | None:
-    """Score the quarter's events whose outcome is known by models of what was known before; None without a model."""
+    """Score the quarter's events whose outcome is known, by models of what was known before it.
+
+    None where there is too little for a model, and where the quarter is refused.
+    """
     dataset = gather_dataset(lake, source, quarter, settings)
-    table, labels = lake.read(FEATURES, [quarter]), first_of_each_event(lake.read(LABELS, [quarter]))
-    rows = table.merge(labels[["event", "announced_on", "label"]], on=["event", "announced_on"], how="left")
+    table, labels = lake.read(FEATURES, [quarter]), lake.read(LABELS, [quarter])
+    rows = table.merge(labels[["event", "label"]], on="event", how="left", validate="1:1")
     rows = rows[rows["label"].notna()]
-    if dataset.no_model_yet is not None or rows.empty:
+    refused = judge_quarter(quarter, table, labels, [], source).refusals
+    if dataset.no_model_yet is not None or refused or rows.empty:
         return None
     variants = [dataset, *(_without(dataset, group) for group in groups.values())]
     scores = [[_predicted(variant, seed, rows) for seed in range(seeds)] for variant in variants]
