@@ -74,6 +74,9 @@ _number = pa.Column("float64", _finite, nullable=True)
 _price = pa.Column("float64", _positive, nullable=False)
 _optional_price = pa.Column("float64", _positive, nullable=True)
 _count = pa.Column("float64", _not_negative, nullable=True)
+_later_flag = pa.Column(
+    "float64", pa.Check.isin((0, 1), error="is neither 0 nor 1"), nullable=True, required=False
+)  # a column that older tapes do not have
 
 
 def _one_of(*values: str, nullable: bool = False) -> pa.Column:
@@ -219,6 +222,7 @@ TABLES: dict[str, Table] = {
                 "shares": _count,
                 "price": _count,
                 "owner": _optional_text,
+                "planned": _later_flag,
             },
         ),
         Table(
