@@ -48,6 +48,7 @@ def plotted(evaluation: Evaluation) -> dict[str, float]:
         "n": evaluation.model.n,
         "auc_low": auc.low,
         "auc_high": auc.high,
+        **{f"{name}_n": n for name, n in evaluation.model.rows_behind.items()},
         "precision_top10": evaluation.top_decile.precision.value,
         "base_rate_top10": evaluation.top_decile.base_rate.value,
     }
@@ -64,6 +65,8 @@ def by_quarter(quarters: Sequence[Evaluation]) -> pd.DataFrame:
                 "AUC": judged.model["auc"].value,
                 "low": judged.model["auc"].low,
                 "high": judged.model["auc"].high,
+                "AUC within companies": judged.model["auc_within_company"].value,
+                "AUC given a large surprise": judged.model["auc_given_large_surprise"].value,
                 "Brier": judged.model["brier"].value,
                 "Brier of the base rate": judged.model["brier_base_rate"].value,
                 "precision of the top 10 %": judged.top_decile.precision.value,

@@ -178,6 +178,32 @@ def test_within_companies_only_pairs_of_one_company_count(sample):
         assert found.reason
 
 
+def test_given_a_large_surprise_only_large_misses_stand_against_large_beats():
+    label, score, company = beats()
+    surprise = np.where(label == 1, 30.0, np.where(np.arange(len(label)) % 3 == 0, -30.0, 5.0))
+    drawn = Resamples.draw(company, seed=0)
+    found = measure(label, score, None, 0.1, drawn, surprise).figures
+    large = np.abs(surprise) > 20
+    expected = figures(label[large], score[large], None, company[large], known_base_rate=0.1)["auc"]
+    assert found["auc_given_large_surprise"].value == pytest.approx(expected.value)
+    assert found["auc_given_large_surprise"].low < expected.value < found["auc_given_large_surprise"].high
+    assert found.rows_behind["auc_given_large_surprise"] == large.sum() < len(label)
+
+
+def test_a_tie_is_no_large_surprise_and_what_is_about_how_many_rows_is_said():
+    label, surprise = [1, 0, 0, 0], [25.0, -20.0 - 1e-12, -21.0, np.nan]
+    found = measure(label, [0.5, 0.9, 0.1, 0.9], None, 0.1, Resamples.draw(list("AABB"), seed=0), surprise).figures
+    assert found["auc_given_large_surprise"].value == 1
+    assert found.rows_behind == {"auc_within_company": 2, "auc_given_large_surprise": 2}
+    assert found["auc_within_company"].value == 0
+
+
+def test_without_surprises_there_is_no_direction():
+    label, score, company = beats()
+    found = figures(label, score, None, company, known_base_rate=0.1)["auc_given_large_surprise"]
+    assert found.reason == "needs a large beat and a large miss"
+
+
 def test_share_classes_of_one_company_count_once():
     label, score, company = beats()
     once = figures(label, score, 0.2, company, known_base_rate=0.1)
@@ -203,7 +229,8 @@ def test_intervals_contain_the_truth_about_as_often_as_they_say():
 def test_intervals_are_told_by_the_seed():
     label, score, company = beats()
     first = figures(label, score, 0.2, company, known_base_rate=0.1, seed=5)
-    assert first == figures(label, score, 0.2, company, known_base_rate=0.1, seed=5)
+    again = figures(label, score, 0.2, company, known_base_rate=0.1, seed=5)
+    assert first.model_dump_json() == again.model_dump_json()
     assert first["auc"] != figures(label, score, 0.2, company, known_base_rate=0.1, seed=6)["auc"]
 
 

@@ -16,7 +16,7 @@ from earlysignal_core.evaluation import plots
 from earlysignal_core.evaluation.findings import findings, interval, percent
 from earlysignal_core.evaluation.glossary import FIGURES, RETURNS, TOP_DECILE
 from earlysignal_core.evaluation.judge import BASELINES, Evaluation, WalkForward, evaluate, walk_forward
-from earlysignal_core.evaluation.metrics import figures
+from earlysignal_core.evaluation.metrics import HARDER, figures
 from earlysignal_core.evaluation.report import render
 from earlysignal_core.evaluation.resampling import Figure
 from earlysignal_core.evaluation.summary import Context, summary, to_json
@@ -57,6 +57,7 @@ def made_up(companies=40, edge=0.0, seed=0):
                     "session": None,
                     "as_of": as_of(day),
                     "label": label,
+                    "surprise": np.where(label == 1, 30.0, np.where(random.random(companies) < 0.2, -30.0, 1.0)),
                     "probability": known,
                     "threshold": 0.3,
                     "version": f"v{quarter.year}.{quarter.number}.0",
@@ -191,6 +192,26 @@ def test_predictions_that_cannot_be_judged_are_refused(spoil, message):
     predictions, positions = made_up()
     with pytest.raises(TableError, match=message):
         evaluate(spoil(predictions), positions, name="2016-Q1")
+
+
+def test_the_harder_questions_stand_beside_the_headline_with_n_interval_and_baseline(judged, page):
+    content = json.loads(to_json(summary(judged, CONTEXT, {})))
+    for name in HARDER:
+        for stretch in (content, *content["quarters"], content["untouched"], content["baselines"]["never"]):
+            assert {name, f"{name}_low", f"{name}_high", f"{name}_n"} <= set(stretch)
+        assert content["baselines"]["never"][name] == 0.5
+        difference = judged.pooled.baselines["never"].difference[name]
+        assert difference.value == pytest.approx(judged.pooled.model[name].value - 0.5)
+        tile = page[page.index('class="tiles"') : page.index('id="findings"')]
+        assert f"{content[name]:.3f}" in tile
+        assert f"n = {content[f'{name}_n']:,}" in tile
+
+
+def test_evaluations_with_other_figures_are_refused_with_a_remedy(judged):
+    older = json.loads(judged.pooled.to_json())
+    del older["model"]["rows_behind"]
+    with pytest.raises(TableError, match="Remedy: materialise the evaluations again"):
+        Evaluation.from_json(json.dumps(older))
 
 
 def test_summary_holds_what_the_demo_promises(judged):

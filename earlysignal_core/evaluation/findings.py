@@ -38,6 +38,7 @@ def findings(judged: WalkForward) -> list[Finding]:
         _calibration(pooled),
         _accuracy(pooled),
         _which_or_when(pooled),
+        _direction(pooled),
         _steadiness(judged),
         _untouched(judged),
     )
@@ -166,14 +167,34 @@ def _which_or_when(pooled: Evaluation) -> Finding | None:
     if not within.defined or np.isnan(within.low):
         return None
     grounds = (
-        f"Among the announcements of one company the AUC is {number(within.value)} ({interval(within)}), "
-        f"over all of them {number(auc.value)}."
+        f"Among the announcements of one company the AUC is {number(within.value)} ({interval(within)}, n = "
+        f"{pooled.model.rows_behind['auc_within_company']:,}), over all of them {number(auc.value)}. A coin gives 0.5, "
+        f"and so does any rule that knows only the company."
     )
     if within.above(0.5):
         return Finding("good", "It also knows something of when.", grounds)
     if within.below(0.5):
         return Finding("bad", "It knows which companies beat, and is wrong about when.", grounds)
     return Finding("open", "It knows which companies beat, not when.", grounds)
+
+
+def _direction(pooled: Evaluation) -> Finding | None:
+    name = "auc_given_large_surprise"
+    direction = pooled.model[name]
+    if not direction.defined or np.isnan(direction.low):
+        return None
+    best = max((each.figures[name].value, rule) for rule, each in pooled.baselines.items())
+    grounds = (
+        f"Among the {pooled.model.rows_behind[name]:,} announcements more than 20 % off the consensus a large beat has "
+        f"the higher forecast than a large miss {percent(direction.value, 0)} of the time (AUC "
+        f"{number(direction.value)}, {interval(direction)}; the best simple rule, {NAMES[best[1]]}, has "
+        f"{number(best[0])})."
+    )
+    if direction.above(0.5):
+        return Finding("good", "It knows something of the direction of a large surprise.", grounds)
+    if direction.below(0.5):
+        return Finding("bad", "It knows whose figures surprise, and is wrong about the direction.", grounds)
+    return Finding("open", "It knows whose figures surprise, not in which direction.", grounds)
 
 
 def _steadiness(judged: WalkForward) -> Finding | None:

@@ -22,6 +22,11 @@ FIGURES: dict[str, Definition] = {
         "The same chance, over pairs of one company's own announcements only: does the model know when, "
         "and not only which company?",
     ),
+    "auc_given_large_surprise": Definition(
+        "AUC given a large surprise",
+        "The same chance, among announcements that missed or beat the consensus by more than 20 %: does the model know "
+        "the direction, and not only whose figures are far from the consensus?",
+    ),
     "average_precision": Definition(
         "Average precision",
         "Area under the precision-recall curve, in steps (no interpolation). Guessing gives the base rate.",

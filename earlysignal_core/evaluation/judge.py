@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
 from earlysignal_core.errors import TableError
-from earlysignal_core.evaluation.metrics import Figures, measure, paired
+from earlysignal_core.evaluation.metrics import HARDER, PAIRED, Figures, measure, paired
 from earlysignal_core.evaluation.portfolio import (
     WINDOWS,
     Portfolio,
@@ -26,6 +27,7 @@ _NEVER_MISSING = ("event", "symbol", "announced_on", "as_of", "probability", "th
 _COLUMNS = (
     *_NEVER_MISSING,
     "label",
+    "surprise",
     *BASELINES[1:],
     *(f"{kind}_{window}" for window in WINDOWS for kind in ("return", "benchmark")),
 )
@@ -40,7 +42,7 @@ class Baseline(Record):
     filled : int
         Announcements without a score of this baseline; the training base rate stood in.
     difference : dict of Figure
-        Model minus baseline: auc, average_precision, brier.
+        Model minus baseline: auc, average_precision, brier, and the AUCs of `metrics.HARDER`.
     top_decile : TopDecile
     """
 
@@ -85,8 +87,18 @@ class Evaluation(Record):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Evaluation":
-        """Read what `to_json` wrote."""
-        return cls.model_validate_json(text)
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        TableError
+            It was written by a version of this code with other figures.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            problem = f"holds other figures than this code writes ({error.error_count()} differences)"
+            raise TableError("evaluation", problem, "materialise the evaluations again, then the report") from error
 
 
 @dataclass(frozen=True)
@@ -142,15 +154,15 @@ def evaluate(
 
     known = rows["label"].notna().to_numpy()
     labelled, of_labelled = rows[known], drawn.of(known)
-    rate = labelled[NEVER]
-    model = measure(labelled["label"], labelled["probability"], labelled["threshold"], rate, of_labelled)
+    rate, surprise = labelled[NEVER], labelled["surprise"]
+    model = measure(labelled["label"], labelled["probability"], labelled["threshold"], rate, of_labelled, surprise)
     baselines = {}
     for column in BASELINES:
-        measured = measure(labelled["label"], labelled[column], None, rate, of_labelled)
+        measured = measure(labelled["label"], labelled[column], None, rate, of_labelled, surprise)
         baselines[column] = Baseline(
             figures=measured.figures,
             filled=int(filled.loc[known, column].sum()),
-            difference=paired(model, measured),
+            difference=paired(model, measured, (*PAIRED, *HARDER)),
             top_decile=top_decile(rows["label"], selected[column], judged, drawn),
         )
     by_event = pd.Series(company.to_numpy(), index=rows["event"])

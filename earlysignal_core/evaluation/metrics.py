@@ -27,10 +27,13 @@ from earlysignal_core.evaluation.resampling import (
     undefined,
     with_interval,
 )
+from earlysignal_core.features.surprise import large_misses
 
 HALF = 0.5
 # The figures that a model is compared with its baselines by.
 PAIRED = ("auc", "average_precision", "brier")
+# What is left of the ranking once the easy part, which companies surprise often, is taken out of it.
+HARDER = ("auc_within_company", "auc_given_large_surprise")
 # Enough for a smooth line, few enough for a page that holds dozens.
 _CURVE_POINTS = 101
 
@@ -41,6 +44,7 @@ _NO_PROBABILITY = "the scores are not probabilities"
 _WHY_UNDEFINED = {
     "auc": _ONE_CLASS,
     "auc_within_company": "no company has both a large beat and another announcement",
+    "auc_given_large_surprise": "needs a large beat and a large miss",
     "average_precision": _ONE_CLASS,
     "precision": _NOTHING_CALLED,
     "precision_at_half": _NOTHING_CALLED,
@@ -75,11 +79,20 @@ class Curve(Record):
 
 
 class Figures(Record):
-    """All figures of one set of forecasts; `by_name` has the keys of `glossary.FIGURES`."""
+    """All figures of one set of forecasts; `by_name` has the keys of `glossary.FIGURES`.
+
+    Attributes
+    ----------
+    n, positives, companies : int
+    rows_behind : dict of str to int
+        How many of the announcements the figures of `HARDER` are about: those of companies with both a large beat and
+        another announcement, and those with a large surprise.
+    """
 
     n: int
     positives: int
     companies: int
+    rows_behind: dict[str, int]
     by_name: dict[str, Figure]
     confusion: Confusion | None
     confusion_at_half: Confusion | None
@@ -123,8 +136,19 @@ def figures(
     return measure(label, probability, threshold, known_base_rate, Resamples.draw(companies, seed=seed)).figures
 
 
-def measure(label: Any, probability: Any, threshold: Any, known_base_rate: Any, resamples: Resamples) -> Measured:
-    """Return figures and their resampled values; what shares `resamples` can be compared in pairs."""
+def measure(
+    label: Any, probability: Any, threshold: Any, known_base_rate: Any, resamples: Resamples, surprise: Any = None
+) -> Measured:
+    """Return figures and their resampled values; what shares `resamples` can be compared in pairs.
+
+    Parameters
+    ----------
+    label, probability, threshold, known_base_rate
+        As for `figures`.
+    resamples : Resamples
+    surprise : array-like, shape (n,), optional
+        In percent; without it the AUC given a large surprise is undefined.
+    """
     positive = np.asarray(label, dtype=np.int64)
     score = np.asarray(probability, dtype=np.float64)
     known = np.broadcast_to(np.asarray(known_base_rate, dtype=np.float64), score.shape)
@@ -142,6 +166,9 @@ def measure(label: Any, probability: Any, threshold: Any, known_base_rate: Any, 
     roc, precision_recall = _roc(positive, score), _precision_recall(positive, score)
     plain |= {"auc": roc.area, "average_precision": precision_recall.area}
     draws = _figures_of(drawn) | ranking(positive, score, resamples)._asdict()
+    large = np.zeros(len(score), dtype=bool) if surprise is None else (positive == 1) | large_misses(surprise)
+    plain["auc_given_large_surprise"] = _roc(positive[large], score[large]).area
+    draws["auc_given_large_surprise"] = ranking(positive[large], score[large], resamples.of(large)).auc
     # Resampling adds noise to every bin, and so to this sum of distances: what it adds is taken off.
     draws["ece"] = np.maximum(draws["ece"] - draws["ece"].mean() + plain["ece"], 0)
     units = resamples.companies
@@ -152,6 +179,10 @@ def measure(label: Any, probability: Any, threshold: Any, known_base_rate: Any, 
             n=len(positive),
             positives=int(positive.sum()),
             companies=units,
+            rows_behind={
+                "auc_within_company": _rows_of_mixed_companies(positive, resamples.company),
+                "auc_given_large_surprise": int(large.sum()),
+            },
             by_name={
                 name: undefined(_why_undefined(name, len(positive), threshold))
                 if np.isnan(plain[name])
@@ -164,7 +195,7 @@ def measure(label: Any, probability: Any, threshold: Any, known_base_rate: Any, 
             precision_recall=precision_recall,
             calibration=[] if np.isnan(plain["ece"]) else calibration,
         ),
-        {name: draws[name] for name in (*PAIRED, "accuracy")},
+        {name: draws[name] for name in (*PAIRED, *HARDER, "accuracy")},
     )
 
 
@@ -176,7 +207,7 @@ def paired(model: Measured, other: Measured, names: Sequence[str] = PAIRED) -> d
     model, other : Measured
         With the same `Resamples`.
     names : sequence of str
-        Of `PAIRED` and ``accuracy``.
+        Of `PAIRED`, `HARDER` and ``accuracy``.
 
     Returns
     -------
@@ -259,6 +290,11 @@ def _why_undefined(name: str, n: int, threshold: Any) -> str:
     if name in _AT_STORED_THRESHOLD and threshold is None:
         return "no stored threshold"
     return _WHY_UNDEFINED[name]
+
+
+def _rows_of_mixed_companies(positive: IntArray, company: IntArray) -> int:
+    rows, beats = np.bincount(company), np.bincount(company, weights=positive)
+    return int(rows[(beats > 0) & (beats < rows)].sum())
 
 
 def _confusion(sums: dict[str, FloatArray], suffix: str) -> Confusion | None:

@@ -10,6 +10,7 @@ from earlysignal_core.evaluation import plots
 from earlysignal_core.evaluation.findings import NAMES, findings, interval, number, percent
 from earlysignal_core.evaluation.glossary import FIGURES, RETURNS, TOP_DECILE
 from earlysignal_core.evaluation.judge import Evaluation, WalkForward
+from earlysignal_core.evaluation.metrics import HARDER
 from earlysignal_core.evaluation.resampling import LEVEL, RESAMPLES, Figure
 from earlysignal_core.evaluation.summary import Context
 from earlysignal_core.evaluation.top_decile import MIN_REFERENCE
@@ -45,6 +46,7 @@ def render(judged: WalkForward, context: Context) -> str:
         context=context,
         findings=findings(judged),
         names=NAMES,
+        harder=HARDER,
         glossary={"Forecasts": FIGURES, "Top 10 %": TOP_DECILE, "Returns": RETURNS},
         pictures=_pictures(judged, context),
         level=LEVEL,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from earlysignal_core.evaluation.judge import Evaluation, WalkForward
-from earlysignal_core.evaluation.metrics import Figures
+from earlysignal_core.evaluation.metrics import HARDER, Figures
 from earlysignal_core.evaluation.resampling import Figure
 from earlysignal_core.evaluation.top_decile import TopDecile
 
@@ -97,6 +97,8 @@ def _forecast(figures: Figures, top: TopDecile) -> dict[str, Any]:
         "n": figures.n,
         "base_rate": _defined(figures["base_rate"].value),
         **auc,
+        **{f"{name}{bound}": value for name in HARDER for bound, value in _bounds(figures[name]).items()},
+        **{f"{name}_n": figures.rows_behind[name] for name in HARDER},
         "precision_top10": _defined(top.precision.value),
         **{name: _defined(figures[name].value) for name in names},
     }

@@ -45,6 +45,11 @@ def is_large_beat(actual: Any, estimate: Any) -> npt.NDArray[np.bool_]:
     return np.asarray(excess > FLOAT_ERROR * np.maximum(np.abs(actual), np.abs(estimate)))
 
 
+def large_misses(percent: Any) -> npt.NDArray[np.bool_]:
+    """Say which surprises, in percent, lie more than 20 % below the estimate; NaN and an exact tie do not."""
+    return np.asarray(np.asarray(percent, dtype="float64") < -100 * THRESHOLD * (1 + FLOAT_ERROR))
+
+
 def is_large_miss(actual: Any, estimate: Any) -> npt.NDArray[np.bool_]:
     """Say which actuals fall short of the estimate by more than 20 % of its size; an exact tie does not."""
     return is_large_beat(-np.asarray(actual, dtype="float64"), -np.asarray(estimate, dtype="float64"))
