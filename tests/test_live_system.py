@@ -59,7 +59,7 @@ def test_the_world_changes_and_a_better_model_takes_over_by_itself(tmp_path: Pat
         with starting(home, settings=settings) as system:
             wait_for(system.healthy)
             before = {run.id for run in system.runs_of("retrain")}
-            system.launch_job("move_clock", {"ops": {"set_clock": {"config": {"to": "2015-10-31T07:00"}}}})
+            system.launch_job("manual_clock", {"ops": {"set_clock": {"config": {"to": "2015-10-31T07:00"}}}})
 
             def retrains() -> list[tuple[str, str, str]]:
                 runs = [run for run in system.runs_of("retrain") if run.id not in before]
