@@ -9,13 +9,22 @@ from typing import Annotated
 import typer
 
 from earlysignal_assets import tables_shown
-from earlysignal_assets.clock import decision_time, domain_now, expect_within, parse_day, parse_moment, refuse_live
+from earlysignal_assets.clock import (
+    decision_time,
+    domain_now,
+    expect_within,
+    first_day_to_try,
+    parse_day,
+    parse_moment,
+    refuse_live,
+)
 from earlysignal_assets.instance import ledger_of
 from earlysignal_assets.terminal import Tape, console, progress, report_failures
 from earlysignal_assets.workspace import Workspace, choose_source
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.settings import Settings
+from earlysignal_core.sources import SourceDescription
 
 production = typer.Typer()
 ledger_file = typer.Typer(help="The whole ledger as one file.", no_args_is_help=True)
@@ -46,24 +55,31 @@ def clock(
 
 @production.command()
 def days(
-    to: Annotated[str, typer.Option(help="The last day to live, like 2016-03-31.")],
+    to: Annotated[str, typer.Option(help="The last day to live, like 2018-03-31: a day of the source.")],
     first: Annotated[
-        str | None, typer.Option("--from", help="The first day of all; only where production has not begun.")
+        str | None,
+        typer.Option("--from", help="The first day of production, like 2018-03-01; only the first time."),
     ] = None,
     tape: Tape = None,
 ) -> None:
-    """Live the days of production up to one in this process, with the retrains that they ask for.
+    """Live the days of production up to one here, with the retrains that they ask for; ends with what happened.
 
-    Moves the clock, and does what the sensors of `earlysignal up` do, without their waits.
+    Each day predicts the announcements seven days ahead, watches for drift, collects outcomes and decides whether to
+    retrain; a retrain trains a challenger, and the rules decide whether it serves. The first day also fills the lake,
+    which takes a minute or two; a day then takes a few seconds. The clock is moved to the end of the last day.
+
+    `earlysignal up` lives the same days by its sensors, and shows them in its UI while they are lived or afterwards.
     """
     choose_source(tape, or_the_last=True)
     from earlysignal_assets.live_days import live_days  # the definitions open the source that is chosen by now
 
     workspace = Workspace(Settings())
     with progress() as told:
-        outcome = live_days(workspace, parse_day(to), told, first=None if first is None else parse_day(first))
-    spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.seconds.items())
-    _say(f"Done: {spent or 'every day up to it was finished already'}")
+        outcome, lived = live_days(workspace, parse_day(to), told, first=None if first is None else parse_day(first))
+    if lived is None:
+        _say("No day was lived." if outcome.failures else "Every day up to it was finished already.")
+    else:
+        tables_shown.print_summary(console, lived, sum(outcome.seconds.values()))
     report_failures(outcome)
 
 
@@ -73,7 +89,10 @@ def status(tape: Tape = None) -> None:
     from earlysignal_core import operations
 
     with _opened(tape) as (workspace, ledger):
-        tables_shown.print_status(console, workspace.name, operations.status(ledger, domain_now(ledger)))
+        stands = operations.status(ledger, domain_now(ledger))
+        tables_shown.print_status(console, workspace.name, stands)
+        if stands.last_finished is None:
+            _say_how_to_begin(workspace.source.description, has_clock=stands.clock is not None)
 
 
 @production.command()
@@ -183,6 +202,19 @@ def _user() -> str:
 
 def _say(text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _say_how_to_begin(source: SourceDescription, *, has_clock: bool) -> None:
+    if source.grows or has_clock:
+        _say("Production has not finished a day yet: `earlysignal up` lives each one when it is due.")
+        return
+    day = first_day_to_try(source)
+    _say(
+        f"Production has not begun. Begin it on a day of the source, which has announcements from {source.first_event} "
+        f"to {source.last_event}:\n"
+        f"  earlysignal days --from {day} --to DAY   lives the days here, with a progress bar\n"
+        f"  earlysignal clock {day}                  and then `earlysignal up`, which lives them by its sensors"
+    )
 
 
 def _say_champion(champion: Deployment) -> None:

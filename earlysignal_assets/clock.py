@@ -79,6 +79,11 @@ def expect_day(source: SourceDescription, day: pd.Timestamp) -> pd.Timestamp:
     return day
 
 
+def first_day_to_try(source: SourceDescription) -> str:
+    """Return a day on which production may begin: that of the source's last year, before which lies history."""
+    return f"{source.event_quarters[-4:][0].start:%Y-%m-%d}"
+
+
 def refuse_live(source: SourceDescription) -> None:
     """Refuse to set the clock of a source whose time is the wall's.
 

@@ -1,7 +1,9 @@
 """How frames, figures and pictures look in the Dagster UI."""
 
 import base64
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -17,6 +19,9 @@ else:  # Dagster takes an annotation with a type parameter for that of several o
     Materialized = dg.MaterializeResult
 
 OWNER = "team:early-signal"
+_LONG = 1000  # characters from which on Dagster gives a text a dialog
+_ROOM, _GAP = 54, 2  # characters in place, at 1,500 pixels
+_WRAPS, _MARKS = re.compile(r"[\s-]"), re.compile(r"[*_|<>`\[\]]")
 
 
 def schema_of_table(name: str) -> dg.TableSchema:
@@ -46,13 +51,42 @@ def schema_of(frame: pd.DataFrame, notes: Mapping[str, str] | None = None) -> dg
 
 def shown(frame: pd.DataFrame, rows: int = 20) -> dg.MarkdownMetadataValue:
     """Show the first rows of a frame as a table."""
-    head = frame.head(rows)
-    cells = head.map(_cell)
-    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * frame.shape[1]]
-    lines += ["| " + " | ".join(row) + " |" for row in cells.to_numpy().tolist()]
+    cells = [list(map(str, frame.columns)), *frame.head(rows).map(_cell).to_numpy().tolist()]
+    # Dagster shows a short text in place, in half of the page, and cuts off what is wider; a long one has a dialog of
+    # its own. Dashes below the heading cost nothing.
+    rule = " --- " if _fits(cells) else f" {'-' * _LONG} "
+    lines = ["|" + "|".join(f" {cell} " for cell in row) + "|" for row in cells]
+    lines.insert(1, "|" + "|".join([rule] + [" --- "] * (frame.shape[1] - 1)) + "|")
     if len(frame) > rows:
         lines.append(f"\n{len(frame) - rows:,} more")
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def listed(items: Sequence[str], none: str) -> dg.MarkdownMetadataValue:
+    """Show texts as a list, which wraps where a table would be cut off."""
+    return dg.MetadataValue.md("\n".join(f"* {item}" for item in items) or none)
+
+
+def decisions_shown(made: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """Show decisions, as of `ledger.decisions.read`: what and why, then the rule and what it says as written."""
+    texts = []
+    for row in made.to_dict("records"):
+        of = f" {row['subject']}" if isinstance(row["subject"], str) else ""
+        rule = f" (rule *{row['rule']}*" if isinstance(row["rule"], str) else f" (by {row['decided_by']}"
+        differs = isinstance(row["raw"], str) and row["raw"] != row["effective"]
+        written = f"; as written, without its guards: {row['raw']})" if differs else ")"
+        texts.append(f"**{row['kind']}**{of}: {_plain(row['cause'])}{rule}{written}")
+    return listed(texts, "nothing")
+
+
+def alerts_shown(raised: pd.DataFrame) -> dg.MarkdownMetadataValue:
+    """Show alerts, as of `ledger.alerts.read`, the newest first."""
+    texts = []
+    for row in raised.iloc[::-1].to_dict("records"):
+        delivered = "delivered" if row["sent_at"] is not pd.NaT else "not delivered"
+        told = f"**{row['severity']}: {_plain(row['title'])}** {_plain(row['body'])}"
+        texts.append(f"{_cell(row['at'])} {told} ({delivered})")
+    return listed(texts, "none")
 
 
 def picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
@@ -62,7 +96,7 @@ def picture(name: str, png: bytes) -> dg.MarkdownMetadataValue:
 
 def numbers(figures: Mapping[str, float]) -> dict[str, dg.FloatMetadataValue]:
     """Return figures that plot over partitions; those that are undefined are left out rather than drawn as zero."""
-    return {name: dg.MetadataValue.float(round(float(v), 6)) for name, v in figures.items() if np.isfinite(v)}
+    return {name: dg.MetadataValue.float(_legible(float(v))) for name, v in figures.items() if np.isfinite(v)}
 
 
 def verdicts(found: list[Verdict]) -> dg.MarkdownMetadataValue:
@@ -81,7 +115,25 @@ def verdicts(found: list[Verdict]) -> dg.MarkdownMetadataValue:
     return shown(frame, len(frame))
 
 
+def _legible(value: float) -> float:
+    """Round to four digits that tell something; what stands before the point is kept."""
+    return round(value, max(3 - floor(log10(abs(value))), 0)) if value else 0.0
+
+
+def _fits(cells: list[list[str]]) -> bool:
+    """Say whether a table has room in place: its columns are as wide as their longest piece that does not wrap."""
+    widths = [max(len(piece) for cell in column for piece in _WRAPS.split(cell)) for column in zip(*cells, strict=True)]
+    return sum(widths) + _GAP * len(widths) <= _ROOM
+
+
+def _plain(text: str) -> str:
+    """Return a text that Markdown does not take for its own marks."""
+    return " ".join(_MARKS.sub(r"\\\g<0>", text).split())
+
+
 def _cell(value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return "–" if np.isnan(value) else f"{value:,.4g}"
     if isinstance(value, pd.Timestamp):

@@ -1,4 +1,7 @@
-"""The jobs of a walk-forward: the caches of all quarters in one run, one run a quarter, the report."""
+"""The jobs that run by themselves: those of a walk-forward, a day of production, a retrain.
+
+Those by which a person steers production begin with `manual_` (`operations.py`).
+"""
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -20,6 +23,7 @@ _ASSETS = {
         monitoring.live_data_quality,
         monitoring.production_metrics,
         production.retrain_decision,
+        monitoring.alerts,
     ],
     RETRAIN_JOB: [production.refreshed_data, production.retrain],
 }
@@ -29,7 +33,8 @@ _DESCRIPTIONS = {
     "quarter": "One quarter of the walk-forward: features, dataset, model, evaluation. Run quarters in time order.",
     "report": "Audits the data and judges all quarters together.",
     DAY_JOB: "A day of production: refresh, predict, watch, collect outcomes, decide. The day sensor starts it.",
-    RETRAIN_JOB: "Trains a challenger and holds it against the champion. The retrain sensor starts it.",
+    RETRAIN_JOB: "Trains a challenger and holds it against the champion. The retrain sensor starts it; a person "
+    "asks for one by `manual_retrain`.",
 }
 JOBS = [
     dg.define_asset_job(name, dg.AssetSelection.assets(*assets), description=_DESCRIPTIONS[name])

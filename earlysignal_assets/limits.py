@@ -13,7 +13,8 @@ from earlysignal_core.monitoring.day_record import DayRecord
 _MEASURED = {"measured": "The rows that the champion was trained on are there to compare with."}
 DRIFT_CHECKS = {
     "prediction_drift": "The predictions are distributed as those of the training rows (PSI).",
-    "feature_drift": "Fewer than three features have drifted.",
+    "feature_drift": "Fewer than three features have drifted beyond chance and beyond what is usual. Plotted is the "
+    "strategy's own count, of those above 0.15; `features_drifted` on the asset's page counts what the guards leave.",
     "features_missing": "No feature has gone missing.",
     **_MEASURED,
     "evidently_agrees": "Evidently draws its page, and its figures are ours.",

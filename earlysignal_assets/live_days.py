@@ -5,25 +5,27 @@ from itertools import count
 import dagster as dg
 import pandas as pd
 
-from earlysignal_assets.clock import expect_day, refuse_live
+from earlysignal_assets.clock import expect_day, first_day_to_try, refuse_live
 from earlysignal_assets.instance import ledger_of
 from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB
 from earlysignal_assets.requests import name_of, note_failure, note_lost_retrain, tags_of_day, tags_of_retrain
 from earlysignal_assets.runs import Outcome, Progress, instance_of, run_job
 from earlysignal_assets.workspace import Workspace
 from earlysignal_core.errors import EarlySignalError
-from earlysignal_core.ledger import days, retrain_requests
+from earlysignal_core.ledger import days, retrain_requests, summary
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.days import ClockError
+from earlysignal_core.ledger.summary import Summary
 from earlysignal_core.ledger.vocabulary import RetrainState
 from earlysignal_core.monitoring import retrain_policy
+from earlysignal_core.sources import SourceDescription
 
 _ONE_DAY = pd.Timedelta(days=1)
 
 
 def live_days(
     workspace: Workspace, to: pd.Timestamp, progress: Progress, *, first: pd.Timestamp | None = None
-) -> Outcome:
+) -> tuple[Outcome, Summary | None]:
     """Live every day up to one, in order, and each retrain that a day asks for before the next day.
 
     Parameters
@@ -34,6 +36,12 @@ def live_days(
     progress : function of (what, done, total)
     first : Timestamp, optional
         The first day of all, where production has not begun.
+
+    Returns
+    -------
+    Outcome
+    Summary or None
+        What the ledger has recorded of the days that were lived; None where every day was finished already.
 
     Raises
     ------
@@ -50,7 +58,7 @@ def live_days(
     if first is not None and first > to:
         raise ClockError(f"{first:%Y-%m-%d} is after {to:%Y-%m-%d}. Remedy: exchange them.")
     with instance_of(workspace) as instance, ledger_of(workspace) as ledger:
-        upcoming = _upcoming(ledger, first)
+        upcoming = _upcoming(ledger, first, source)
         total = max((to - upcoming).days + 1, 0)
         _move_clock(ledger, to)
         note_lost_retrain(instance, ledger, to.tz_localize("UTC"))
@@ -75,15 +83,19 @@ def live_days(
                 note_failure(ledger, name_of(job, run.tags), tags, run.run_id, message, day.tz_localize("UTC"))
                 break
         progress("done", total, total)
+        reached = days.last_finished(ledger)
+        lived = None if reached is None or reached < upcoming else summary.between(ledger, upcoming, reached)
     workspace.remember()
-    return outcome
+    return outcome, lived
 
 
-def _upcoming(ledger: Ledger, first: pd.Timestamp | None) -> pd.Timestamp:
+def _upcoming(ledger: Ledger, first: pd.Timestamp | None, source: SourceDescription) -> pd.Timestamp:
     last = days.last_finished(ledger)
     if last is None:
         if first is None:
-            raise ClockError("production has not begun. Remedy: name its first day, like `--from 2016-01-04`.")
+            raise ClockError(
+                f"production has not begun. Remedy: name its first day, like `--from {first_day_to_try(source)}`."
+            )
         return first
     if first is not None:
         raise ClockError(f"production has begun: {last:%Y-%m-%d} is finished. Remedy: leave out `--from`.")

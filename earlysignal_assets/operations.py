@@ -113,7 +113,7 @@ def freeze(
     ledger: dg.ResourceParam[Ledger],
     source: dg.ResourceParam[Source],
 ) -> None:
-    """Stops promotions, by rules and by hand, until `unfreeze_promotions`. Retrains and roll-backs go on."""
+    """Stops promotions, by rules and by hand, until `manual_unfreeze`. Retrains and roll-backs go on."""
     with _plain_failure():
         now = decision_time(ledger, source.description)
         operations.freeze(ledger, now, reason=config.reason, by=_BY)
@@ -152,16 +152,17 @@ def set_clock(
 def _job(name: str, op: dg.OpDefinition) -> dg.JobDefinition:
     # They take a moment and should not wait behind a queue of backfilled quarters.
     tags = {"earlysignal/by": "person", "dagster/priority": "10"}
-    return dg.GraphDefinition(name=name, node_defs=[op], description=op.description).to_job(tags=tags)
+    told = f"By hand, from the Launchpad. {op.description}"
+    return dg.GraphDefinition(name=f"manual_{name}", node_defs=[op], description=told).to_job(tags=tags)
 
 
 OPERATIONS = [
-    _job("request_retrain", ask_for_retrain),
-    _job("promote_model", promote),
+    _job("retrain", ask_for_retrain),
+    _job("promotion", promote),
     _job("roll_back", return_to_previous),
-    _job("freeze_promotions", freeze),
-    _job("unfreeze_promotions", unfreeze),
-    _job("move_clock", set_clock),
+    _job("freeze", freeze),
+    _job("unfreeze", unfreeze),
+    _job("clock", set_clock),
 ]
 
 

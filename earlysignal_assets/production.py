@@ -9,7 +9,7 @@ import pandas as pd
 from earlysignal_assets import requests
 from earlysignal_assets.caches import CACHE_ASSETS, universe
 from earlysignal_assets.clock import domain_now
-from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
+from earlysignal_assets.describe import OWNER, Materialized, decisions_shown, numbers, picture, shown
 from earlysignal_assets.partitions import DAYS, day_of
 from earlysignal_core import daily
 from earlysignal_core.daily import Hour, Production
@@ -78,6 +78,8 @@ def predictions(
     """02:00. The champion's answers for every announcement that is seven days ahead, and the challengers' in shadow.
 
     Every request is in the ledger, also one that nothing could answer. A finished day is read back, never made anew.
+
+    Figures over days: *Plots*, then *Events*. (By *Partitions* Dagster looks for today's, and a tape's lie years back.)
     """
     day, production = day_of(context), production_of(lake, ledger)
     # On a tape a day is lived at its own time; live, one that was missed is predicted when it is made up for.
@@ -86,23 +88,25 @@ def predictions(
     rows = made.rows
     answered = rows["predicted_probability"].notna()
     parity = daily.compare_with_feature_tables(day, production)
-    columns = [
-        "symbol",
-        "announced_on",
-        "predicted_probability",
-        "predicted_class",
-        "confidence_level",
-        "model_version",
-    ]
     best_first = rows.sort_values("predicted_probability", ascending=False, na_position="last")
+    table = pd.DataFrame(
+        {
+            "symbol": best_first["symbol"],
+            "announced": best_first["announced_on"],
+            "probability": best_first["predicted_probability"],
+            "call": best_first["predicted_class"].map({1: "large beat", 0: "no"}),
+            "confidence": best_first["confidence_level"],
+        }
+    )
     return dg.MaterializeResult(
         metadata={
+            "champion": made.champion or "none yet: nothing is predicted before the first promotion",
+            "rolled back to": made.rolled_back_to or "–",
+            "predictions": shown(table, 50) if len(table) else "no company announces in seven days",
+            "answered by": ", ".join(map(str, rows["model_version"].unique())) or "–",
             **numbers({"events": len(rows), "answered": answered.sum(), "missed": len(made.missed)}),
             **numbers({"calls of a large beat": (rows["predicted_class"] == 1).sum()}),
             **numbers({"mean probability": rows["predicted_probability"].mean() if answered.any() else float("nan")}),
-            "champion": made.champion or "none yet: nothing is predicted before the first promotion",
-            "rolled back to": made.rolled_back_to or "–",
-            "predictions": shown(best_first[columns], 50),
             "confidence": f"the chance that a call is right: HIGH from {HIGH_FROM:.0%}, MEDIUM from {MEDIUM_FROM:.0%}",
         },
         check_results=[
@@ -128,11 +132,14 @@ def stock_selection(
     odds before calibration.
     """
     chosen = daily.choose_stocks(day_of(context), production_of(lake, ledger))
-    columns = ["rank", "symbol", "announced_on", "probability", "limit", "selected", "confidence_level", "reasons"]
+    table = chosen[["rank", "symbol", "probability", "selected", "confidence_level", "reasons", "limit"]]
     return dg.MaterializeResult(
         metadata={
+            "selected symbols": ", ".join(chosen.loc[chosen["selected"], "symbol"]) or "none",
+            "selection": shown(table.rename(columns={"confidence_level": "confidence"}), 50)
+            if len(table)
+            else "nothing was predicted on this day",
             **numbers({"ranked": chosen["rank"].notna().sum(), "selected": chosen["selected"].sum()}),
-            "selection": shown(chosen[columns], 50),
         }
     )
 
@@ -166,10 +173,10 @@ def outcomes(
     )
     return dg.MaterializeResult(
         metadata={
+            "recorded": shown(counts) if len(counts) else "nothing has become known since the last look",
+            "oldest that waits": str(found.oldest_waiting) if found.oldest_waiting is not None else "–",
             **numbers({"new revisions": len(found.recorded), "overdue": found.overdue}),
             **numbers({f"waiting for {horizon}": n for horizon, n in found.waiting.items()}),
-            "oldest that waits": str(found.oldest_waiting) if found.oldest_waiting is not None else "–",
-            "recorded": shown(counts),
         },
         check_results=[
             dg.AssetCheckResult(
@@ -201,9 +208,9 @@ def retrain_decision(
     acts = made.lines[made.lines["effective"]]
     return dg.MaterializeResult(
         metadata={
+            "decided": decisions_shown(made.decisions),
+            "lines": shown(made.lines[["rule", "reason", "raw", "effective", "value", "fires_when"]], 20),
             **numbers({"lines that fire": made.lines["raw"].sum(), "lines that act": len(acts)}),
-            "decided": shown(made.decisions[["kind", "subject", "rule", "raw", "effective", "cause"]], 20),
-            "lines": shown(made.lines.drop(columns="action"), 20),
         }
     )
 
@@ -280,13 +287,32 @@ def _of_model(model: Bundle | NoModelYet, request: RetrainRequest) -> dict[str, 
     }
 
 
+# The ledger keeps figures without an order.
+_OF_COMPARISON = {
+    "events": "common events",
+    "large_beats": "large beats among them",
+    "companies": "companies",
+    "days": "announcement days",
+    "champion_auc": "AUC of the champion",
+    "walk_forward_auc": "AUC of the challenger",
+    "walk_forward_auc_low": "AUC of the challenger, from",
+    "auc_difference": "AUC difference",
+    "auc_difference_low": "AUC difference, from",
+    "auc_difference_high": "AUC difference, to",
+    "accuracy_difference": "accuracy difference",
+    "sharpe_difference": "Sharpe ratio difference",
+    "challengers_tried": "challengers tried since the last promotion",
+}
+
+
 def _of_judgement(kind: DecisionKind, made: pd.DataFrame, ledger: Ledger) -> dict[str, Any]:
-    figures = {name: value for told in made["figures"] for name, value in told.items()}
+    told = {name: value for figures in made["figures"] for name, value in figures.items()}
+    compared = {label: told.pop(name) for name, label in _OF_COMPARISON.items() if name in told}
     standing = deployments.champion(ledger)
     return {
-        **numbers(figures),
         "decided": str(kind),
         "champion": standing.version if standing else "none",
         "in shadow": ", ".join(each.version for each in deployments.challengers(ledger)) or "none",
-        "decisions": shown(made[["kind", "subject", "rule", "raw", "effective", "cause"]], 20),
+        "decisions": decisions_shown(made),
+        **numbers({**compared, **dict(sorted(told.items()))}),
     }

@@ -19,6 +19,14 @@ from earlysignal_core.lake import Lake
 
 FOLDER = "reports"
 
+_SECTIONS = {"": "Of all quarters", "drift": "Drift, day by day: Evidently's page of each"}
+_NAMES = {
+    "walk-forward.html": "The walk-forward: every quarter judged on what its model had not seen",
+    "walk-forward.json": "the same figures, for a script",
+    "replay.html": "The replay: policies of when to retrain, side by side",
+}
+_STYLE = "body{font:16px/1.6 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}h2{font-size:1.1rem}"
+
 # No part of a path begins with a dot: no way up, no hidden and no unfinished file.
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HEADERS = {
@@ -31,13 +39,14 @@ _HEADERS = {
 
 
 def application(lake: Lake) -> Starlette:
-    """Return the application that serves the lake's folder ``reports``, and a list of what is in it."""
+    """Return the application that serves the lake's folder ``reports``, and a page that lists them."""
 
     def index(_request: Request) -> Response:
         paths = [path.removeprefix(f"{FOLDER}/") for path in _files(lake, FOLDER)]
-        links = "\n".join(f'<li><a href="/{html.escape(p)}">{html.escape(p)}</a></li>' for p in paths)
-        body = f"<ul>\n{links}\n</ul>" if paths else "<p>None yet: run <code>make demo</code>, or a backfill.</p>"
-        page = f'<!doctype html><html lang="en"><title>Reports</title><h1>Reports</h1>{body}</html>'
+        sections = "\n".join(_section(folder, paths) for folder in sorted({_folder_of(path) for path in paths}))
+        body = sections or "<p>None yet: run <code>make demo</code>, or a backfill.</p>"
+        head = f"<title>Early Signal: reports</title><style>{_STYLE}</style>"
+        page = f'<!doctype html><html lang="en"><meta charset="utf-8">{head}<h1>Reports</h1>{body}</html>'
         return HTMLResponse(page, headers=_HEADERS)
 
     def report(request: Request) -> Response:
@@ -67,6 +76,19 @@ def serving(lake: Lake, listener: socket.socket) -> Iterator[None]:
     finally:
         server.should_exit = True
         thread.join(timeout=5)
+
+
+def _section(folder: str, paths: list[str]) -> str:
+    """Return the links to what is in a folder: pages before data, the newest day first."""
+    newest_first = sorted((path for path in paths if _folder_of(path) == folder), reverse=True)
+    inside = sorted(newest_first, key=lambda path: not path.endswith(".html"))
+    names = {path: _NAMES.get(path, path.removeprefix(f"{folder}/").removesuffix(".html")) for path in inside}
+    links = "\n".join(f'<li><a href="/{html.escape(p)}">{html.escape(name)}</a></li>' for p, name in names.items())
+    return f"<h2>{html.escape(_SECTIONS.get(folder, folder))}</h2><ul>\n{links}\n</ul>"
+
+
+def _folder_of(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _files(lake: Lake, folder: str) -> list[str]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from earlysignal_assets.clock import domain_now
+from earlysignal_assets.clock import domain_now, first_day_to_try
 from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB, job_named
 from earlysignal_assets.requests import (
     DAY,
@@ -54,7 +54,8 @@ def day_sensor(
     """
     described = source.description
     if not described.grows and days.clock(ledger) is None and days.last_finished(ledger) is None:
-        return dg.SkipReason("Production has not begun: `earlysignal clock 2016-01-04`, or the job `move_clock`.")
+        to = first_day_to_try(described)
+        return dg.SkipReason(f"Production has not begun: `earlysignal clock {to}`, or the job `manual_clock`.")
     # What the source says, not what the lake remembers of it: an empty lake is filled by the first day.
     found = daily.next_day(ledger, described, domain_now(ledger))
     if found.day is None:
@@ -102,7 +103,11 @@ def retrain_sensor(
     )
 
 
-@dg.run_failure_sensor(default_status=_ON, minimum_interval_seconds=10)
+@dg.run_failure_sensor(
+    default_status=_ON,
+    minimum_interval_seconds=10,
+    description="Raises an alert for every run that has failed; a retrain is tried three times in all.",
+)
 def failure_sensor(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Ledger]) -> None:
     """Raises an alert for every run that has failed; the request of a failed retrain is due three times."""
     run = context.dagster_run

@@ -17,6 +17,7 @@ from earlysignal_core.sources import SourceDescription
 
 if TYPE_CHECKING:  # its page is heavy to import
     from earlysignal_core.ledger.deployments import Deployment
+    from earlysignal_core.ledger.summary import Summary
     from earlysignal_core.operations import Status
 
 _ROWS_SHOWN = 2
@@ -143,18 +144,51 @@ def print_status(console: Console, workspace: str, status: "Status") -> None:
         facts["Retrain"] = (
             f"{retrain.id} ({retrain.cause}, {retrain.urgency}) is {retrain.state}; {retrain.attempts} attempt(s)"
         )
+    console.print(_grid(facts), highlight=False)
+    if len(status.alerts):
+        console.print(_alerts(status.alerts), highlight=False)
+    console.print(_decisions(status.decisions) if len(status.decisions) else "No decisions yet.", highlight=False)
+
+
+def print_summary(console: Console, lived: "Summary", seconds: float) -> None:
+    """Print what happened on the days that were lived, and where to look."""
+    days = (lived.last - lived.first).days + 1
+    what = (lived.retrains["cause"] + " (" + lived.retrains["state"] + ")").value_counts(sort=False)
+    retrains = ", ".join(f"{n} {each}" for each, n in what.items())
+    raised = lived.alerts["severity"].value_counts()
+    facts = {
+        "Lived": f"{days} day(s), {lived.first:%Y-%m-%d} to {lived.last:%Y-%m-%d}, in {seconds:.0f} s",
+        "Predicted": f"{lived.predictions:,} announcement(s): {lived.answered:,} answered, "
+        f"{lived.calls:,} called a large beat",
+        "Outcomes": f"{lived.outcomes:,} became known: {lived.beats:,} large beat(s), {lived.right_calls:,} of them "
+        f"called",
+        "Retrains": retrains or "none was asked for",
+        "Alerts": ", ".join(f"{n} {severity}" for severity, n in raised.items()) or "none",
+    }
+    console.print(_grid(facts), highlight=False)
+    if len(lived.about_models):
+        console.print(_decisions(lived.about_models), highlight=False)
+    console.print(
+        "How it stands now, and the last alerts: `earlysignal status`. Every day with its figures: `earlysignal up`, "
+        "then the groups `production` and `monitoring`.",
+        highlight=False,
+    )
+
+
+def _grid(facts: Mapping[str, str]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for name, fact in facts.items():
         grid.add_row(name, escape(fact))
-    console.print(grid, highlight=False)
-    if len(status.alerts):
-        console.print(_alerts(status.alerts), highlight=False)
+    return grid
+
+
+def _decisions(made: pd.DataFrame) -> Table:
     table = Table("at", "decision", "of", "why", "by", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for row in status.decisions.itertuples():
+    for row in made.itertuples():
         subject = row.subject if isinstance(row.subject, str) else "–"
         texts = (str(row.kind), subject, str(row.cause), str(row.decided_by))
         table.add_row(_moment(row.at), *map(escape, texts))
-    console.print(table if len(status.decisions) else "No decisions yet.", highlight=False)
+    return table
 
 
 def _alerts(alerts: pd.DataFrame) -> Table:

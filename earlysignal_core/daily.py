@@ -279,7 +279,7 @@ def compare_with_feature_tables(day: pd.Timestamp, production: Production) -> Pa
 def detect_drift(day: pd.Timestamp, production: Production, *, page: bool = True) -> DayRecord:
     """Say how far the world has moved away from what the champion was trained on."""
     if production.is_finished(day):
-        return DayRecord.load(production.lake, DRIFT, day)
+        return DayRecord.load(production.lake, DRIFT, day, tables=True)
     _refuse_out_of_order(day, production.ledger)
     bundle, settings = production.champion(), production.settings
     record = DayRecord(DRIFT, day)
@@ -299,7 +299,7 @@ def collect_results(day: pd.Timestamp, production: Production) -> Collected:
 def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
     """Say whether what arrives live is still what the champion knows."""
     if production.is_finished(day):
-        return DayRecord.load(production.lake, QUALITY, day)
+        return DayRecord.load(production.lake, QUALITY, day, tables=True)
     _refuse_out_of_order(day, production.ledger)
     bundle = production.champion()
     record = DayRecord(QUALITY, day)
@@ -313,7 +313,7 @@ def check_quality(day: pd.Timestamp, production: Production) -> DayRecord:
 def measure(day: pd.Timestamp, production: Production) -> DayRecord:
     """Measure how production does."""
     if production.is_finished(day):
-        return DayRecord.load(production.lake, METRICS, day)
+        return DayRecord.load(production.lake, METRICS, day, tables=True)
     _refuse_out_of_order(day, production.ledger)
     lake, ledger, bundle = production.lake, production.ledger, production.champion()
     record = DayRecord(METRICS, day)

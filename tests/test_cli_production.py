@@ -126,6 +126,8 @@ def test_a_clock_that_was_never_set_stops_decisions_and_no_slip_moves_it_away(to
         assert "is no moment. Remedy" in told("clock", illegible)
     assert "none of its own" in told("clock")
     assert "No decisions yet" in told("status")
+    assert "Production has not begun" in told("status")
+    assert "earlysignal days --from 2014-01-01 --to DAY" in told("status")
 
 
 def test_the_command_and_the_runs_open_the_same_ledger(told: Told, postgres_url: str, home: Path) -> None:

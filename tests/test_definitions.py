@@ -81,7 +81,7 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
             *("refreshed_data", "predictions", "stock_selection", "outcomes", "retrain_decision"),
             *("challenger", "promotion", "replay"),
         },
-        "monitoring": {"drift_report", "live_data_quality", "production_metrics"},
+        "monitoring": {"drift_report", "live_data_quality", "production_metrics", "alerts"},
     }
 
 
@@ -96,7 +96,7 @@ def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, d
 def test_production_is_partitioned_by_the_days_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
     groups = ("production", "monitoring")
     produced = [node for node in nodes.values() if node["group"] in groups and node["name"] != "replay"]
-    assert len(produced) == 10
+    assert len(produced) == 11
     for node in produced:
         assert isinstance(node["keys"], list)
         assert (node["keys"][0], node["keys"][-1], len(node["keys"])) == ("2014-01-01", "2016-03-31", 821), node
@@ -117,7 +117,7 @@ def test_a_day_and_a_retrain_are_jobs_that_never_touch_a_quarters_models(
     jobs: dict[str, dict[str, object]],
 ) -> None:
     assert jobs["day"]["assets"] == [
-        *("drift_report", "live_data_quality", "outcomes", "predictions", "production_metrics"),
+        *("alerts", "drift_report", "live_data_quality", "outcomes", "predictions", "production_metrics"),
         *("refreshed_data", "retrain_decision", "stock_selection"),
     ]
     assert jobs["retrain"]["assets"] == ["challenger", "promotion", "refreshed_data"]
@@ -133,7 +133,14 @@ def test_five_checks_block(nodes: dict[str, dict[str, object]]) -> None:
 
 def test_a_persons_jobs_are_tagged_and_described_and_so_is_their_config(jobs: dict[str, dict[str, object]]) -> None:
     steering = {name: job for name, job in jobs.items() if job["by"] == "person"}
-    names = {"request_retrain", "promote_model", "roll_back", "freeze_promotions", "unfreeze_promotions", "move_clock"}
+    names = {
+        "manual_retrain",
+        "manual_promotion",
+        "manual_roll_back",
+        "manual_freeze",
+        "manual_unfreeze",
+        "manual_clock",
+    }
     assert steering.keys() == names
     for job in steering.values():
         assert job["description"], job

@@ -58,7 +58,7 @@ def status_of(system: System, job: str, run: str) -> str:
 
 
 def move_clock(system: System, to: str) -> None:
-    system.launch_job("move_clock", {"ops": {"set_clock": {"config": {"to": to}}}})
+    system.launch_job("manual_clock", {"ops": {"set_clock": {"config": {"to": to}}}})
 
 
 def kill(system: System, run: Run, took: dict[str, float], what: str) -> None:
@@ -106,7 +106,7 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_dies(tmp_path: Path, webho
 
         # A retrain's worker dies, and the web server with it.
         ask = {"ops": {"ask_for_retrain": {"config": {"reason": "a test"}}}}
-        system.launch_job("request_retrain", ask)
+        system.launch_job("manual_retrain", ask)
         first = wait_for_run(system, "retrain", attempt="1")
         kill(system, first, took, "retrain")
         system.programs()["dagster_webserver"].kill()
@@ -119,8 +119,8 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_dies(tmp_path: Path, webho
         wait_for(lambda: status_of(system, "retrain", again.id) == "SUCCESS", seconds=120)
         wait_for(lambda: status_of(system, "retrain", replayed) == "FAILURE")
         promote = {"ops": {"promote": {"config": {"version": NEW, "reason": "a test"}}}}
-        by_hand = system.launch_job("promote_model", promote)
-        wait_for(lambda: status_of(system, "promote_model", by_hand) == "SUCCESS")
+        by_hand = system.launch_job("manual_promotion", promote)
+        wait_for(lambda: status_of(system, "manual_promotion", by_hand) == "SUCCESS")
 
         # A week without a tick, which is then lived day by day, while something dies on most of them.
         move_clock(system, "2015-10-21T07:00")

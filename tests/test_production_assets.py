@@ -115,14 +115,22 @@ def test_a_day_is_one_run_that_shows_what_it_did_and_can_be_repeated(
     assert made["predictions"]["events"] == count(ledger, "prediction_requests") > 0
     assert made["stock_selection"].keys() >= {"ranked", "selected", "selection"}
     assert {"drift_report", "outcomes", "live_data_quality", "production_metrics", "retrain_decision"} < made.keys()
+    assert made["retrain_decision"]["decided"].startswith("* **retrain** earnings season ended: ")
+    told = alerts.read(ledger)
+    assert len(told) == sum(made["alerts"][severity] for severity in ("info", "warning", "critical")) > 0
+    assert all(title in made["alerts"]["of the last seven days"] for title in told["title"])
     checks = done.get_asset_check_evaluations()
     assert len(checks) == 17
     assert {check.asset_key.to_user_string(): check.partition for check in checks}["predictions"] == DAY
     served = next(check for check in checks if check.check_name == "served_equals_feature_table")
     assert served.passed
     before = contents(ledger)
-    assert run(assets, instance, production.lake, tape, "day", DAY).success
+    again = run(assets, instance, production.lake, tape, "day", DAY)
+    assert again.success
     assert contents(ledger) == before
+    assert next(iter(made["production_metrics"])) == "served"
+    monitored = ("drift_report", "live_data_quality", "production_metrics", "retrain_decision", "alerts")
+    assert {name: shown(again)[name] for name in monitored} == {name: made[name] for name in monitored}
 
 
 def test_an_empty_lake_is_filled_by_the_first_day_which_asks_for_a_model(
@@ -166,6 +174,10 @@ def test_a_retrain_is_the_run_of_its_request(
     made = shown(done)
     assert (made["challenger"]["cause"], made["challenger"]["version"]) == ("prediction drift", "v2015.1016.0")
     assert made["promotion"]["champion"] == CHAMPION
+    assert f"* **{made['promotion']['decided']}** v2015.1016.0: " in made["promotion"]["decisions"]
+    figures = [name for name, value in made["promotion"].items() if isinstance(value, float)]
+    assert figures[:4] == ["common events", "large beats among them", "companies", "announcement days"]
+    assert figures[-1] == "challengers tried since the last promotion"
     once_more = run(assets, instance, production.lake, tape, "retrain", DAY, **asked.tags)
     assert not once_more.success, "an attempt is made once"
     assert sense(assets.sensors.retrain_sensor, instance, ledger, tape).skip_message == "no retrain is asked for"

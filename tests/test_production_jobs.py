@@ -73,19 +73,19 @@ def launch(name: str, lake: Lake, **config: Any) -> tuple[bool, dict[str, Any], 
 
 
 def test_every_job_does_what_it_says_and_shows_it(ledger: Ledger, lake: Lake) -> None:
-    assert launch("move_clock", lake, to="2014-08-01")[:2] == (True, {"clock": str(START)})
+    assert launch("manual_clock", lake, to="2014-08-01")[:2] == (True, {"clock": str(START)})
     assert days.clock(ledger) == START
-    assert launch("promote_model", lake, version=A, reason="first")[:2] == (
+    assert launch("manual_promotion", lake, version=A, reason="first")[:2] == (
         True,
         {"champion": A, "since": str(START), "a roll-back returns to": "none"},
     )
-    assert launch("promote_model", lake, version=B, reason="better")[1]["a roll-back returns to"] == A
-    assert launch("roll_back", lake, reason="worse")[1]["champion"] == A
-    assert launch("freeze_promotions", lake, reason="vendor is down")[1]["promotions"] == "stopped"
+    assert launch("manual_promotion", lake, version=B, reason="better")[1]["a roll-back returns to"] == A
+    assert launch("manual_roll_back", lake, reason="worse")[1]["champion"] == A
+    assert launch("manual_freeze", lake, reason="vendor is down")[1]["promotions"] == "stopped"
     assert freezes.is_frozen(ledger)
-    assert launch("unfreeze_promotions", lake, reason="vendor is back")[1]["promotions"] == "allowed"
+    assert launch("manual_unfreeze", lake, reason="vendor is back")[1]["promotions"] == "allowed"
     assert not freezes.is_frozen(ledger)
-    shown = launch("request_retrain", lake, reason="new data", window_months=24)[1]
+    shown = launch("manual_retrain", lake, reason="new data", window_months=24)[1]
     asked = retrain_requests.in_flight(ledger)
     assert asked is not None
     assert (shown["request"], shown["cause"], shown["window"]) == (asked.id, "on demand", "24 months")
@@ -98,14 +98,14 @@ def test_every_job_does_what_it_says_and_shows_it(ledger: Ledger, lake: Lake) ->
 @pytest.mark.parametrize(
     ("name", "config", "told"),
     [
-        ("move_clock", {"to": "2014-07-31"}, "cannot go back"),
-        ("move_clock", {"to": "2114-08-01"}, "no moment of the source"),
-        ("move_clock", {"to": "soon"}, "`soon` is no moment"),
-        ("promote_model", {"version": "v9.9.9", "reason": "x"}, "no finished model v9.9.9"),
-        ("promote_model", {"version": A, "reason": " "}, "needs a reason"),
-        ("roll_back", {"reason": "x"}, "no model serves"),
-        ("unfreeze_promotions", {"reason": "x"}, "not stopped"),
-        ("request_retrain", {"reason": "x", "universe": "other"}, "not `other`"),
+        ("manual_clock", {"to": "2014-07-31"}, "cannot go back"),
+        ("manual_clock", {"to": "2114-08-01"}, "no moment of the source"),
+        ("manual_clock", {"to": "soon"}, "`soon` is no moment"),
+        ("manual_promotion", {"version": "v9.9.9", "reason": "x"}, "no finished model v9.9.9"),
+        ("manual_promotion", {"version": A, "reason": " "}, "needs a reason"),
+        ("manual_roll_back", {"reason": "x"}, "no model serves"),
+        ("manual_unfreeze", {"reason": "x"}, "not stopped"),
+        ("manual_retrain", {"reason": "x", "universe": "other"}, "not `other`"),
     ],
 )
 def test_what_cannot_be_done_is_a_plain_failure(
@@ -115,12 +115,12 @@ def test_what_cannot_be_done_is_a_plain_failure(
     success, shown, _ = launch(name, lake, **config)
     assert not success
     assert told in shown["failure"]
-    assert "Remedy" in shown["failure"] or name == "unfreeze_promotions"
+    assert "Remedy" in shown["failure"] or name == "manual_unfreeze"
     assert count(ledger, "decisions") == 0
 
 
 def test_nothing_is_decided_on_a_tape_whose_clock_was_never_set(ledger: Ledger, lake: Lake) -> None:
-    success, shown, _ = launch("freeze_promotions", lake, reason="x")
+    success, shown, _ = launch("manual_freeze", lake, reason="x")
     assert not success
     assert "earlysignal clock" in shown["failure"]
     assert count(ledger, "decisions") == 0
@@ -131,8 +131,8 @@ def test_the_password_of_the_ledger_shows_nowhere(
 ) -> None:
     days.move_clock(ledger, START)
     deployments.promote(ledger, B, decision(DecisionKind.PROMOTION, START), over=None)
-    kept = [launch("promote_model", lake, version=A, reason="x")[2], launch("roll_back", lake, reason="x")[2]]
-    kept.append(launch("unfreeze_promotions", lake, reason="x")[2])
+    kept = [launch("manual_promotion", lake, version=A, reason="x")[2], launch("manual_roll_back", lake, reason="x")[2]]
+    kept.append(launch("manual_unfreeze", lake, reason="x")[2])
     assert "not stopped" in kept[-1], "what is searched holds the run's failures"
     for broken in (f"postgresql://somebody:{HIDDEN}@127.0.0.1:1/ledger", f"mysql://somebody:{HIDDEN}@here/ledger"):
         monkeypatch.setenv("EARLYSIGNAL_LEDGER_URL", broken)
@@ -151,8 +151,8 @@ def test_the_ledger_is_closed_after_the_run(ledger: Ledger, lake: Lake) -> None:
     days.move_clock(ledger, START)
     with ledger.begin() as connection:
         before = connection.exec_driver_sql(counted).scalar_one()
-        launch("freeze_promotions", lake, reason="x")
-        launch("freeze_promotions", lake, reason="x")  # fails
+        launch("manual_freeze", lake, reason="x")
+        launch("manual_freeze", lake, reason="x")  # fails
         connection.exec_driver_sql("SELECT pg_stat_clear_snapshot(), pg_sleep(0.2)")
         assert connection.exec_driver_sql(counted).scalar_one() == before
 
@@ -160,7 +160,7 @@ def test_the_ledger_is_closed_after_the_run(ledger: Ledger, lake: Lake) -> None:
 def resource_failure(lake: Lake) -> str:
     """Run a job whose ledger cannot be opened and return everything that is kept of the run."""
     with dg.DagsterInstance.ephemeral() as instance:
-        done = JOBS["freeze_promotions"].execute_in_process(
+        done = JOBS["manual_freeze"].execute_in_process(
             {"ops": {"freeze": {"config": {"reason": "x"}}}},
             instance=instance,
             resources={"ledger": LedgerResource(), "source": SourceResource()},

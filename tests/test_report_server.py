@@ -16,6 +16,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     root = tmp_path_factory.mktemp("lake")
     lake = Lake(str(root))
     lake.write_bytes("reports/walk-forward/report.html", b"<h1>All quarters</h1>")
+    lake.write_bytes("reports/walk-forward.html", b"")
+    lake.write_bytes("reports/walk-forward.json", b"")
+    for day in ("2018-02-01", "2018-02-03", "2018-02-02"):
+        lake.write_bytes(f"reports/drift/{day}.html", b"")
     lake.write_bytes("reports/2018-Q3.html", b"<h1>One quarter</h1>")
     lake.write_bytes("reports/.hidden.html", b"secret")
     lake.write_bytes("models/secret.html", b"secret")
@@ -40,6 +44,15 @@ def test_reports_are_listed_and_served(port: int) -> None:
     assert 'href="/walk-forward/report.html"' in page
     assert "hidden" not in page
     assert get(port, "/walk-forward/report.html") == (200, "text/html; charset=utf-8", "<h1>All quarters</h1>")
+
+
+def test_the_list_says_what_each_report_is_pages_first_and_the_newest_day_first(port: int) -> None:
+    page = get(port, "/")[2]
+    assert "every quarter judged" in page
+    assert "Drift, day by day" in page
+    places = [page.index(f'href="/drift/2018-02-0{day}.html">2018-02-0{day}<') for day in (3, 2, 1)]
+    assert places == sorted(places)
+    assert page.index("walk-forward.html") < page.index("walk-forward.json") < places[0]
 
 
 @pytest.mark.parametrize(

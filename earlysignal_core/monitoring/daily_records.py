@@ -61,7 +61,7 @@ def drift_record(
     drift = detect_drift(recent, reference, catalogue(), usual_psi=usual_psi, strict=strict)
     tables, verdicts, figures = {"features": drift.features}, drift.verdicts, drift.figures
     try:
-        drawn = drift_page(drift, recent, reference) if page else None
+        drawn = drift_page(drift, recent, reference, day) if page else None
     except PageError as error:
         drawn = None
         verdicts, figures = [*verdicts, _acts(PAGE_RULE, error)], figures | {PAGE_RULE.figure: 0.0}

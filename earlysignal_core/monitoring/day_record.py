@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -56,16 +57,20 @@ class DayRecord:
         lake.write_bytes(f"{self._folder}/record.json", to_json(content).encode())
 
     @classmethod
-    def load(cls, lake: Lake, monitor: str, day: pd.Timestamp) -> "DayRecord":
-        """Read the figures and verdicts of a day; its tables are left where they are.
+    def load(cls, lake: Lake, monitor: str, day: pd.Timestamp, *, tables: bool = False) -> "DayRecord":
+        """Read the figures and verdicts of a day; its tables only if they are asked for.
 
         Raises
         ------
         LakeError
             If the monitor has not looked at that day.
         """
-        content = json.loads(lake.read_bytes(f"{_folder(monitor, day)}/record.json"))
-        return cls(monitor, day, numbers(content["figures"]), pd.DataFrame(content["verdicts"], columns=_COLUMNS))
+        folder = _folder(monitor, day)
+        content = json.loads(lake.read_bytes(f"{folder}/record.json"))
+        verdicts = pd.DataFrame(content["verdicts"], columns=_COLUMNS)
+        paths = [path for path in lake.files(folder) if path.endswith(".parquet")] if tables else []
+        found = {PurePosixPath(path).stem: pd.read_parquet(io.BytesIO(lake.read_bytes(path))) for path in paths}
+        return cls(monitor, day, numbers(content["figures"]), verdicts, found)
 
     @property
     def _folder(self) -> str:

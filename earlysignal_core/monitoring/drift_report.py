@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.stats import ks_2samp
 from earlysignal_core.datasets.comparison import MIN_DISTANCE, FloatArray
 from earlysignal_core.monitoring.action import MonitoringError
 from earlysignal_core.monitoring.drift import MAX_PSI, Drift, psi
-from earlysignal_core.monitoring.reference import MIN_VALUES, Reference
+from earlysignal_core.monitoring.reference import MIN_VALUES, WINDOW_DAYS, Reference
 
 WORST = 10
 _KS, _PSI = "ks_d", "psi_of_deciles"
@@ -46,7 +47,7 @@ class DriftPage:
     left_out: list[str]
 
 
-def drift_page(drift: Drift, recent: pd.DataFrame, reference: Reference) -> DriftPage | None:
+def drift_page(drift: Drift, recent: pd.DataFrame, reference: Reference, day: pd.Timestamp) -> DriftPage | None:
     """Return Evidently's page of a drift report; None where no column has enough values to draw.
 
     Parameters
@@ -55,6 +56,8 @@ def drift_page(drift: Drift, recent: pd.DataFrame, reference: Reference) -> Drif
         What `detect_drift` said of the same rows.
     recent : DataFrame
     reference : Reference
+    day : Timestamp
+        Of the report, for its heading.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def drift_page(drift: Drift, recent: pd.DataFrame, reference: Reference) -> Drif
     limits: dict[Any, float] = drift.features.set_index("feature")[["limit", "usual"]].max(axis=1).to_dict()
     try:
         snapshot = _run(now[drawn], trained[drawn], limits | {_PREDICTIONS: drift.figures["psi_limit"]})
-        html = snapshot.get_html_str(as_iframe=False).encode()
+        html = snapshot.get_html_str(as_iframe=False)
     except Exception as error:  # the boundary: nothing is decided on a page, so nothing of it may stop a day
         raise PageError(f"Evidently's page could not be drawn: {type(error).__name__}: {error}") from error
     found = {metric["config"]["column"]: float(metric["value"]) for metric in snapshot.dict()["metrics"]}
@@ -87,12 +90,42 @@ def drift_page(drift: Drift, recent: pd.DataFrame, reference: Reference) -> Drif
                 f"Remedy: hand over the rows that the drift was measured on; if they are, this is a bug."
             )
     columns = ["feature", "group", "n", "missing", "distance", "limit", "usual", "drifted", "reason"]
+    left_out = [name for name in names if name not in drawn]
     return DriftPage(
-        html=html,
+        html=_with_heading(html, drift, day, left_out).encode(),
         worst=drift.features[columns].head(WORST),
         scores={name: found[name] for name in drawn},
-        left_out=[name for name in names if name not in drawn],
+        left_out=left_out,
     )
+
+
+def _with_heading(html: str, drift: Drift, day: pd.Timestamp, left_out: list[str]) -> str:
+    """Say above Evidently's own page what is compared, by which limits, and what the rules make of it."""
+    title = f"Drift on {day:%Y-%m-%d}, champion {drift.version}"
+    figures = drift.figures
+    lines = "".join(
+        f"<tr><td>{escape(verdict.rule.name)}</td><td>{verdict.value:.4g}</td><td>{escape(str(verdict.rule))}</td>"
+        f"<td>{'yes' if verdict.raw else 'no'}</td><td>{'yes' if verdict.effective else 'no'}</td>"
+        f"<td>{escape(verdict.reason)}</td></tr>"
+        for verdict in drift.verdicts
+    )
+    left = f" Left out, with fewer than {MIN_VALUES} values: {escape(', '.join(left_out))}." if left_out else ""
+    heading = f"""
+    <header style="font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1.5rem">
+    <h1 style="font-size: 1.6rem; margin: 0 0 .5rem">{escape(title)}</h1>
+    <p><b>Current</b> is what was served in the last {WINDOW_DAYS} days ({figures["rows"]:,.0f} rows), <b>reference</b>
+    what the champion was trained on ({figures["reference_rows"]:,.0f} rows). The drift score of a feature is its
+    Kolmogorov-Smirnov distance; its threshold is the greatest of {MIN_DISTANCE:g}, what chance gives with so many
+    values, and what 95 % of the months of the training period kept within. That of the predictions
+    (<code>{_PREDICTIONS}</code>) is the population stability index; its threshold is the greater of {MAX_PSI:g} and
+    chance.{left}</p>
+    <table cellpadding="6" style="border-collapse: collapse; text-align: left">
+    <tr><th>rule</th><th>value</th><th>fires when</th><th>fires</th><th>acts</th><th>why</th></tr>{lines}</table>
+    <p>A rule that <i>fires</i> is the strategy's as written; it <i>acts</i> only if its guards against noise hold.
+    Evidently counts columns above their threshold, macro and calendar ones too; the rules do not count those.</p>
+    </header>"""
+    page = html.replace("<head>", f"<head><title>{escape(title)}</title>", 1)
+    return page.replace("<body>", f"<body>{heading}", 1)
 
 
 def _clean(frame: pd.DataFrame, names: list[str]) -> pd.DataFrame:
