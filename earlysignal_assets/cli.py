@@ -26,6 +26,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+_REPORT_PORT = (
+    "Where the reports are served. Runs of a command link to EARLYSIGNAL_REPORT_URL, by default http://127.0.0.1:3001."
+)
 From = Annotated[str | None, typer.Option("--from", help="First quarter, like 2016-Q1. Default: the source's first.")]
 To = Annotated[str | None, typer.Option(help="Last quarter. Default: the source's last.")]
 
@@ -102,9 +105,14 @@ def train(
 def up(
     tape: Tape = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the Dagster UI is served.")] = 3000,
-    report_port: Annotated[int, typer.Option(min=1, max=65535, help="Where the reports are served.")] = 3001,
+    report_port: Annotated[int, typer.Option(min=1, max=65535, help=_REPORT_PORT)] = 3001,
 ) -> None:
-    """Start PostgreSQL, the Dagster UI, its daemon and the reports; Ctrl-C stops all of it, the data stays."""
+    """Start PostgreSQL, the Dagster UI, its daemon and the reports; Ctrl-C stops all of it, the data stays.
+
+    Its sensors live the days of production up to the clock (on a tape you move it: `earlysignal clock`), start the
+    retrains that were asked for and send alerts. Without a source it shows that of the last `demo`, `backfill` or
+    `days`.
+    """
     choose_source(tape, or_the_last=True)
     workspace = Workspace(Settings())
     from earlysignal_assets.up import up as start

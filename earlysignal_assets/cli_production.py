@@ -68,7 +68,7 @@ def days(
     retrain; a retrain trains a challenger, and the rules decide whether it serves. The first day also fills the lake,
     which takes a minute or two; a day then takes a few seconds. The clock is moved to the end of the last day.
 
-    `earlysignal up` lives the same days by its sensors, and shows them in its UI while they are lived or afterwards.
+    `earlysignal up` lives the same days by its sensors: while it runs, move the clock instead (`earlysignal clock`).
     """
     choose_source(tape, or_the_last=True)
     from earlysignal_assets.live_days import live_days  # the definitions open the source that is chosen by now

@@ -149,20 +149,23 @@ def set_clock(
     context.add_output_metadata({"clock": str(to)})
 
 
-def _job(name: str, op: dg.OpDefinition) -> dg.JobDefinition:
+def _job(name: str, op: dg.OpDefinition, config: type[dg.Config]) -> dg.JobDefinition:
     # They take a moment and should not wait behind a queue of backfilled quarters.
     tags = {"earlysignal/by": "person", "dagster/priority": "10"}
     told = f"By hand, from the Launchpad. {op.description}"
-    return dg.GraphDefinition(name=f"manual_{name}", node_defs=[op], description=told).to_job(tags=tags)
+    # What the Launchpad holds when it opens: every field, those that must be filled in as empty text.
+    fields = {key: "" if field.is_required() else field.default for key, field in config.model_fields.items()}
+    graph = dg.GraphDefinition(name=f"manual_{name}", node_defs=[op], description=told)
+    return graph.to_job(tags=tags, config={"ops": {op.name: {"config": fields}}})
 
 
 OPERATIONS = [
-    _job("retrain", ask_for_retrain),
-    _job("promotion", promote),
-    _job("roll_back", return_to_previous),
-    _job("freeze", freeze),
-    _job("unfreeze", unfreeze),
-    _job("clock", set_clock),
+    _job("retrain", ask_for_retrain, Retrain),
+    _job("promotion", promote, Version),
+    _job("roll_back", return_to_previous, Reason),
+    _job("freeze", freeze, Reason),
+    _job("unfreeze", unfreeze, Reason),
+    _job("clock", set_clock, Moment),
 ]
 
 

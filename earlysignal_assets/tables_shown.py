@@ -147,7 +147,8 @@ def print_status(console: Console, workspace: str, status: "Status") -> None:
     console.print(_grid(facts), highlight=False)
     if len(status.alerts):
         console.print(_alerts(status.alerts), highlight=False)
-    console.print(_decisions(status.decisions) if len(status.decisions) else "No decisions yet.", highlight=False)
+    made = _decisions(status.decisions, "The last decisions") if len(status.decisions) else "No decisions yet."
+    console.print(made, highlight=False)
 
 
 def print_summary(console: Console, lived: "Summary", seconds: float) -> None:
@@ -167,7 +168,7 @@ def print_summary(console: Console, lived: "Summary", seconds: float) -> None:
     }
     console.print(_grid(facts), highlight=False)
     if len(lived.about_models):
-        console.print(_decisions(lived.about_models), highlight=False)
+        console.print(_decisions(lived.about_models, "What was decided about models"), highlight=False)
     console.print(
         "How it stands now, and the last alerts: `earlysignal status`. Every day with its figures: `earlysignal up`, "
         "then the groups `production` and `monitoring`.",
@@ -182,8 +183,12 @@ def _grid(facts: Mapping[str, str]) -> Table:
     return grid
 
 
-def _decisions(made: pd.DataFrame) -> Table:
-    table = Table("at", "decision", "of", "why", "by", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _titled(title: str, *columns: str) -> Table:
+    return Table(*columns, title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+
+
+def _decisions(made: pd.DataFrame, title: str) -> Table:
+    table = _titled(title, "at", "decision", "of", "why", "by")
     for row in made.itertuples():
         subject = row.subject if isinstance(row.subject, str) else "–"
         texts = (str(row.kind), subject, str(row.cause), str(row.decided_by))
@@ -192,7 +197,7 @@ def _decisions(made: pd.DataFrame) -> Table:
 
 
 def _alerts(alerts: pd.DataFrame) -> Table:
-    table = Table("at", "alert", "what", "delivered", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = _titled("The last alerts", "at", "alert", "what", "delivered")
     for row in alerts.to_dict("records"):
         told = f"tried {row['attempts']} times: {row['error']}" if row["attempts"] else _NO_TARGET
         delivered = told if row["sent_at"] is pd.NaT else _moment(row["sent_at"])

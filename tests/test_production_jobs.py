@@ -72,6 +72,21 @@ def launch(name: str, lake: Lake, **config: Any) -> tuple[bool, dict[str, Any], 
     return done.success, shown, "\n".join(kept)
 
 
+def test_the_launchpad_opens_with_every_field(ledger: Ledger, lake: Lake) -> None:
+    assert JOBS["manual_retrain"].run_config == {
+        "ops": {"ask_for_retrain": {"config": {"reason": "", "universe": None, "window_months": None}}}
+    }
+    for job in OPERATIONS:
+        (op,) = job.graph.node_dict.values()
+        (filled,) = job.run_config["ops"].values()
+        assert filled["config"].keys() == op.definition.config_field.config_type.fields.keys()
+    days.move_clock(ledger, START)
+    as_it_opens = JOBS["manual_retrain"].run_config["ops"]["ask_for_retrain"]["config"]
+    success, shown, _ = launch("manual_retrain", lake, **as_it_opens)
+    assert not success
+    assert "needs a reason" in shown["failure"]
+
+
 def test_every_job_does_what_it_says_and_shows_it(ledger: Ledger, lake: Lake) -> None:
     assert launch("manual_clock", lake, to="2014-08-01")[:2] == (True, {"clock": str(START)})
     assert days.clock(ledger) == START
