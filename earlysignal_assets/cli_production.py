@@ -37,7 +37,7 @@ def clock(
     """
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         if moment is not None:
             refuse_live(workspace.source.description)
             operations.move_clock(ledger, expect_within(workspace.source.description, parse_moment(moment)))
@@ -63,7 +63,7 @@ def days(
     with progress() as told:
         outcome = live_days(workspace, parse_day(to), told, first=None if first is None else parse_day(first))
     spent = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in outcome.seconds.items())
-    _say(f"Done: {spent or 'every day up to it was finished already'}")
+    say(f"Done: {spent or 'every day up to it was finished already'}")
     report_failures(outcome)
 
 
@@ -72,7 +72,7 @@ def status(tape: Tape = None) -> None:
     """Show how production stands: clock, models, retrain, alerts and the last decisions."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         tables_shown.print_status(console, workspace.name, operations.status(ledger, domain_now(ledger)))
 
 
@@ -90,18 +90,18 @@ def retrain(
     """Ask for a retrain that starts at once."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         asked = operations.ask_for_retrain(
             ledger,
             workspace.lake,
             decision_time(ledger, workspace.source.description),
             reason=reason,
-            by=_user(),
+            by=user(),
             universe=universe,
             window_months=window_months,
         )
     window = f"{asked.window_months} months" if asked.window_months else "all history"
-    _say(f"Retrain {asked.id} of {asked.universe} on {window} is asked for; a running `earlysignal up` starts it.")
+    say(f"Retrain {asked.id} of {asked.universe} on {window} is asked for; a running `earlysignal up` starts it.")
 
 
 @production.command()
@@ -113,9 +113,9 @@ def promote(
     """Make a model the champion, whatever its comparison says."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         now = decision_time(ledger, workspace.source.description)
-        _say_champion(operations.promote(ledger, workspace.lake, now, version, reason=reason, by=_user()))
+        _say_champion(operations.promote(ledger, workspace.lake, now, version, reason=reason, by=user()))
 
 
 @production.command()
@@ -123,9 +123,9 @@ def rollback(reason: Reason, tape: Tape = None) -> None:
     """Return to the model that served before the champion; a freeze does not stop it."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         now = decision_time(ledger, workspace.source.description)
-        _say_champion(operations.roll_back(ledger, now, reason=reason, by=_user()))
+        _say_champion(operations.roll_back(ledger, now, reason=reason, by=user()))
 
 
 @production.command()
@@ -133,9 +133,9 @@ def freeze(reason: Reason, tape: Tape = None) -> None:
     """Stop promotions, by rules and by hand, until `unfreeze`; retrains and roll-backs go on."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
-        operations.freeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=_user())
-    _say("Promotions are stopped.")
+    with opened(tape) as (workspace, ledger):
+        operations.freeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=user())
+    say("Promotions are stopped.")
 
 
 @production.command()
@@ -143,9 +143,9 @@ def unfreeze(reason: Reason, tape: Tape = None) -> None:
     """Allow promotions again."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
-        operations.unfreeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=_user())
-    _say("Promotions are allowed.")
+    with opened(tape) as (workspace, ledger):
+        operations.unfreeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=user())
+    say("Promotions are allowed.")
 
 
 @ledger_file.command()
@@ -153,7 +153,7 @@ def backup(file: Annotated[Path, typer.Argument(help="A new file, like ledger.zi
     """Write the ledger, as it is at one moment, to a file."""
     from earlysignal_core.ledger.backup import backup as write
 
-    with _opened(tape) as (_, ledger):
+    with opened(tape) as (_, ledger):
         _say_rows("Written to", file, write(ledger, file))
 
 
@@ -162,34 +162,37 @@ def restore(file: Annotated[Path, typer.Argument(help="What `backup` wrote.")], 
     """Read a backup into an empty ledger: all of it, or nothing."""
     from earlysignal_core.ledger.backup import restore as read
 
-    with _opened(tape) as (_, ledger):
+    with opened(tape) as (_, ledger):
         _say_rows("Restored from", file, read(ledger, file))
 
 
 @contextmanager
-def _opened(tape: Path | None) -> Iterator[tuple[Workspace, Ledger]]:
+def opened(tape: Path | None) -> Iterator[tuple[Workspace, Ledger]]:
+    """Open the workspace of a tape, or the last one, and its ledger."""
     choose_source(tape, or_the_last=True)
     workspace = Workspace(Settings())
     with ledger_of(workspace) as ledger:
         yield workspace, ledger
 
 
-def _user() -> str:
+def user() -> str:
+    """Return who decides, for the ledger."""
     try:
         return f"{getpass.getuser()} (command)"
     except (KeyError, OSError):  # a container's user may have no name
         return "somebody (command)"
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line as it is."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_champion(champion: Deployment) -> None:
-    _say(f"{champion.version} is the champion since {champion.since:%Y-%m-%d %H:%M} UTC.")
+    say(f"{champion.version} is the champion since {champion.since:%Y-%m-%d %H:%M} UTC.")
 
 
 def _say_rows(what: str, file: Path, rows: Mapping[str, int]) -> None:
-    _say(
+    say(
         f"{what} {file}: {', '.join(f'{count:,} {name}' for name, count in rows.items() if count) or 'an empty ledger'}"
     )

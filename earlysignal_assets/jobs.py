@@ -3,7 +3,7 @@
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production
+from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production, sharing
 
 DAY_JOB, RETRAIN_JOB = "day", "retrain"
 _ASSETS = {
@@ -20,6 +20,7 @@ _ASSETS = {
         monitoring.live_data_quality,
         monitoring.production_metrics,
         production.retrain_decision,
+        sharing.shared_answers,
     ],
     RETRAIN_JOB: [production.refreshed_data, production.retrain],
 }

@@ -79,7 +79,7 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
         "evaluation": {"evaluation", "walk_forward"},
         "production": {
             *("refreshed_data", "predictions", "stock_selection", "outcomes", "retrain_decision"),
-            *("challenger", "promotion", "replay"),
+            *("challenger", "promotion", "replay", "shared_answers"),
         },
         "monitoring": {"drift_report", "live_data_quality", "production_metrics"},
     }
@@ -96,7 +96,7 @@ def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, d
 def test_production_is_partitioned_by_the_days_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
     groups = ("production", "monitoring")
     produced = [node for node in nodes.values() if node["group"] in groups and node["name"] != "replay"]
-    assert len(produced) == 10
+    assert len(produced) == 11
     for node in produced:
         assert isinstance(node["keys"], list)
         assert (node["keys"][0], node["keys"][-1], len(node["keys"])) == ("2014-01-01", "2016-03-31", 821), node
@@ -118,7 +118,7 @@ def test_a_day_and_a_retrain_are_jobs_that_never_touch_a_quarters_models(
 ) -> None:
     assert jobs["day"]["assets"] == [
         *("drift_report", "live_data_quality", "outcomes", "predictions", "production_metrics"),
-        *("refreshed_data", "retrain_decision", "stock_selection"),
+        *("refreshed_data", "retrain_decision", "shared_answers", "stock_selection"),
     ]
     assert jobs["retrain"]["assets"] == ["challenger", "promotion", "refreshed_data"]
     for name in ("day", "retrain"):
@@ -134,6 +134,7 @@ def test_five_checks_block(nodes: dict[str, dict[str, object]]) -> None:
 def test_a_persons_jobs_are_tagged_and_described_and_so_is_their_config(jobs: dict[str, dict[str, object]]) -> None:
     steering = {name: job for name, job in jobs.items() if job["by"] == "person"}
     names = {"request_retrain", "promote_model", "roll_back", "freeze_promotions", "unfreeze_promotions", "move_clock"}
+    names |= {"start_ab_test", "stop_ab_test", "start_model_ramp", "stop_model_ramp"}
     assert steering.keys() == names
     for job in steering.values():
         assert job["description"], job
