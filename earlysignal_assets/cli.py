@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from earlysignal_assets import tables_shown
+from earlysignal_assets.cli_earning import ab_test, ramp
 from earlysignal_assets.cli_production import production
 from earlysignal_assets.cli_replay import replays
 from earlysignal_assets.terminal import Tape, console, progress, report_failures
@@ -174,6 +175,8 @@ def audit(
 
 
 app.add_typer(production)
+app.add_typer(ab_test, name="ab-test")
+app.add_typer(ramp, name="ramp")
 app.add_typer(replays)
 
 

@@ -46,7 +46,7 @@ def clock(
     """
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         if moment is not None:
             refuse_live(workspace.source.description)
             operations.move_clock(ledger, expect_within(workspace.source.description, parse_moment(moment)))
@@ -77,7 +77,7 @@ def days(
     with progress() as told:
         outcome, lived = live_days(workspace, parse_day(to), told, first=None if first is None else parse_day(first))
     if lived is None:
-        _say("No day was lived." if outcome.failures else "Every day up to it was finished already.")
+        say("No day was lived." if outcome.failures else "Every day up to it was finished already.")
     else:
         tables_shown.print_summary(console, lived, sum(outcome.seconds.values()))
     report_failures(outcome)
@@ -88,7 +88,7 @@ def status(tape: Tape = None) -> None:
     """Show how production stands: clock, models, retrain, alerts and the last decisions."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         stands = operations.status(ledger, domain_now(ledger))
         tables_shown.print_status(console, workspace.name, stands)
         if stands.last_finished is None:
@@ -109,18 +109,18 @@ def retrain(
     """Ask for a retrain that starts at once."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         asked = operations.ask_for_retrain(
             ledger,
             workspace.lake,
             decision_time(ledger, workspace.source.description),
             reason=reason,
-            by=_user(),
+            by=user(),
             universe=universe,
             window_months=window_months,
         )
     window = f"{asked.window_months} months" if asked.window_months else "all history"
-    _say(f"Retrain {asked.id} of {asked.universe} on {window} is asked for; a running `earlysignal up` starts it.")
+    say(f"Retrain {asked.id} of {asked.universe} on {window} is asked for; a running `earlysignal up` starts it.")
 
 
 @production.command()
@@ -132,9 +132,9 @@ def promote(
     """Make a model the champion, whatever its comparison says."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         now = decision_time(ledger, workspace.source.description)
-        _say_champion(operations.promote(ledger, workspace.lake, now, version, reason=reason, by=_user()))
+        _say_champion(operations.promote(ledger, workspace.lake, now, version, reason=reason, by=user()))
 
 
 @production.command()
@@ -142,9 +142,9 @@ def rollback(reason: Reason, tape: Tape = None) -> None:
     """Return to the model that served before the champion; a freeze does not stop it."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
+    with opened(tape) as (workspace, ledger):
         now = decision_time(ledger, workspace.source.description)
-        _say_champion(operations.roll_back(ledger, now, reason=reason, by=_user()))
+        _say_champion(operations.roll_back(ledger, now, reason=reason, by=user()))
 
 
 @production.command()
@@ -152,9 +152,9 @@ def freeze(reason: Reason, tape: Tape = None) -> None:
     """Stop promotions, by rules and by hand, until `unfreeze`; retrains and roll-backs go on."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
-        operations.freeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=_user())
-    _say("Promotions are stopped.")
+    with opened(tape) as (workspace, ledger):
+        operations.freeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=user())
+    say("Promotions are stopped.")
 
 
 @production.command()
@@ -162,9 +162,9 @@ def unfreeze(reason: Reason, tape: Tape = None) -> None:
     """Allow promotions again."""
     from earlysignal_core import operations
 
-    with _opened(tape) as (workspace, ledger):
-        operations.unfreeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=_user())
-    _say("Promotions are allowed.")
+    with opened(tape) as (workspace, ledger):
+        operations.unfreeze(ledger, decision_time(ledger, workspace.source.description), reason=reason, by=user())
+    say("Promotions are allowed.")
 
 
 @ledger_file.command()
@@ -172,7 +172,7 @@ def backup(file: Annotated[Path, typer.Argument(help="A new file, like ledger.zi
     """Write the ledger, as it is at one moment, to a file."""
     from earlysignal_core.ledger.backup import backup as write
 
-    with _opened(tape) as (_, ledger):
+    with opened(tape) as (_, ledger):
         _say_rows("Written to", file, write(ledger, file))
 
 
@@ -181,35 +181,38 @@ def restore(file: Annotated[Path, typer.Argument(help="What `backup` wrote.")], 
     """Read a backup into an empty ledger: all of it, or nothing."""
     from earlysignal_core.ledger.backup import restore as read
 
-    with _opened(tape) as (_, ledger):
+    with opened(tape) as (_, ledger):
         _say_rows("Restored from", file, read(ledger, file))
 
 
 @contextmanager
-def _opened(tape: Path | None) -> Iterator[tuple[Workspace, Ledger]]:
+def opened(tape: Path | None) -> Iterator[tuple[Workspace, Ledger]]:
+    """Open the workspace of a tape, or the last one, and its ledger."""
     choose_source(tape, or_the_last=True)
     workspace = Workspace(Settings())
     with ledger_of(workspace) as ledger:
         yield workspace, ledger
 
 
-def _user() -> str:
+def user() -> str:
+    """Return who decides, for the ledger."""
     try:
         return f"{getpass.getuser()} (command)"
     except (KeyError, OSError):  # a container's user may have no name
         return "somebody (command)"
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print a line as it is."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_how_to_begin(source: SourceDescription, *, has_clock: bool) -> None:
     if source.grows or has_clock:
-        _say("Production has not finished a day yet: `earlysignal up` lives each one when it is due.")
+        say("Production has not finished a day yet: `earlysignal up` lives each one when it is due.")
         return
     day = first_day_to_try(source)
-    _say(
+    say(
         f"Production has not begun. Begin it on a day of the source, which has announcements from {source.first_event} "
         f"to {source.last_event}:\n"
         f"  earlysignal days --from {day} --to DAY   lives the days here, with a progress bar\n"
@@ -218,10 +221,10 @@ def _say_how_to_begin(source: SourceDescription, *, has_clock: bool) -> None:
 
 
 def _say_champion(champion: Deployment) -> None:
-    _say(f"{champion.version} is the champion since {champion.since:%Y-%m-%d %H:%M} UTC.")
+    say(f"{champion.version} is the champion since {champion.since:%Y-%m-%d %H:%M} UTC.")
 
 
 def _say_rows(what: str, file: Path, rows: Mapping[str, int]) -> None:
-    _say(
+    say(
         f"{what} {file}: {', '.join(f'{count:,} {name}' for name, count in rows.items() if count) or 'an empty ledger'}"
     )

@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production, replays
+from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production, replays, sharing
+from earlysignal_assets.earning import EARNING
 from earlysignal_assets.jobs import JOBS
 from earlysignal_assets.operations import OPERATIONS
 from earlysignal_assets.partitions import WORKSPACE
@@ -11,9 +12,9 @@ from earlysignal_assets.sensors import SENSORS
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
-        [caches, features, datasets, models, evaluation, production, monitoring, replays]
+        [caches, features, datasets, models, evaluation, production, monitoring, sharing, replays]
     ),
-    jobs=[*JOBS, *OPERATIONS],
+    jobs=[*JOBS, *OPERATIONS, *EARNING],
     sensors=SENSORS,
     resources={"lake": LakeResource(url=WORKSPACE.lake_url), "source": SourceResource(), "ledger": LedgerResource()},
     # Assets take fractions of a second: a process for each step would cost four.

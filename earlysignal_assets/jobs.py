@@ -6,7 +6,7 @@ Those by which a person steers production begin with `manual_` (`operations.py`)
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production
+from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production, sharing
 
 DAY_JOB, RETRAIN_JOB = "day", "retrain"
 _ASSETS = {
@@ -23,6 +23,7 @@ _ASSETS = {
         monitoring.live_data_quality,
         monitoring.production_metrics,
         production.retrain_decision,
+        sharing.shared_answers,
         monitoring.alerts,
     ],
     RETRAIN_JOB: [production.refreshed_data, production.retrain],

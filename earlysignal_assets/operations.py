@@ -14,7 +14,7 @@ from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment, previous_champion
 from earlysignal_core.sources import Source
 
-_BY = "a person in the Dagster UI"
+BY = "a person in the Dagster UI"
 
 
 class Reason(dg.Config):
@@ -55,14 +55,14 @@ def ask_for_retrain(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Asks for a retrain that starts at once. One can be in flight at a time; a scheduled one gives way."""
-    with _plain_failure():
+    with plain_failure():
         now = decision_time(ledger, source.description)
         asked = operations.ask_for_retrain(
             ledger,
             lake,
             now,
             reason=config.reason,
-            by=_BY,
+            by=BY,
             universe=config.universe,
             window_months=config.window_months,
         )
@@ -87,9 +87,9 @@ def promote(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Makes a model the champion, whatever its comparison says. Refused while promotions are stopped."""
-    with _plain_failure():
+    with plain_failure():
         now = decision_time(ledger, source.description)
-        began = operations.promote(ledger, lake, now, config.version, reason=config.reason, by=_BY)
+        began = operations.promote(ledger, lake, now, config.version, reason=config.reason, by=BY)
     _show(context, ledger, began)
 
 
@@ -101,8 +101,8 @@ def return_to_previous(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Returns to the model that served before the champion. A freeze does not stop it."""
-    with _plain_failure():
-        began = operations.roll_back(ledger, decision_time(ledger, source.description), reason=config.reason, by=_BY)
+    with plain_failure():
+        began = operations.roll_back(ledger, decision_time(ledger, source.description), reason=config.reason, by=BY)
     _show(context, ledger, began)
 
 
@@ -114,9 +114,9 @@ def freeze(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Stops promotions, by rules and by hand, until `manual_unfreeze`. Retrains and roll-backs go on."""
-    with _plain_failure():
+    with plain_failure():
         now = decision_time(ledger, source.description)
-        operations.freeze(ledger, now, reason=config.reason, by=_BY)
+        operations.freeze(ledger, now, reason=config.reason, by=BY)
     context.add_output_metadata({"promotions": "stopped", "since": str(now)})
 
 
@@ -128,9 +128,9 @@ def unfreeze(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Allows promotions again."""
-    with _plain_failure():
+    with plain_failure():
         now = decision_time(ledger, source.description)
-        operations.unfreeze(ledger, now, reason=config.reason, by=_BY)
+        operations.unfreeze(ledger, now, reason=config.reason, by=BY)
     context.add_output_metadata({"promotions": "allowed", "since": str(now)})
 
 
@@ -142,14 +142,15 @@ def set_clock(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Moves the ledger's clock, on a tape: forward only. The days up to it are then lived in order."""
-    with _plain_failure():
+    with plain_failure():
         refuse_live(source.description)
         to = expect_within(source.description, parse_moment(config.to))
         operations.move_clock(ledger, to)
     context.add_output_metadata({"clock": str(to)})
 
 
-def _job(name: str, op: dg.OpDefinition, config: type[dg.Config]) -> dg.JobDefinition:
+def job(name: str, op: dg.OpDefinition, config: type[dg.Config]) -> dg.JobDefinition:
+    """Return the job of one op that a person starts."""
     # They take a moment and should not wait behind a queue of backfilled quarters.
     tags = {"earlysignal/by": "person", "dagster/priority": "10"}
     told = f"By hand, from the Launchpad. {op.description}"
@@ -160,17 +161,17 @@ def _job(name: str, op: dg.OpDefinition, config: type[dg.Config]) -> dg.JobDefin
 
 
 OPERATIONS = [
-    _job("retrain", ask_for_retrain, Retrain),
-    _job("promotion", promote, Version),
-    _job("roll_back", return_to_previous, Reason),
-    _job("freeze", freeze, Reason),
-    _job("unfreeze", unfreeze, Reason),
-    _job("clock", set_clock, Moment),
+    job("retrain", ask_for_retrain, Retrain),
+    job("promotion", promote, Version),
+    job("roll_back", return_to_previous, Reason),
+    job("freeze", freeze, Reason),
+    job("unfreeze", unfreeze, Reason),
+    job("clock", set_clock, Moment),
 ]
 
 
 @contextmanager
-def _plain_failure() -> Iterator[None]:
+def plain_failure() -> Iterator[None]:
     """Show what a person can act on as the step's failure: without a traceback, and not tried again."""
     try:
         yield

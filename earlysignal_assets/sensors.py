@@ -1,4 +1,4 @@
-"""Sensors, all of them running from the start: the report, the day, retrains, failed runs, alerts."""
+"""Sensors, all of them running from the start: the report, the day, retrains, ramps, failed runs, alerts."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,8 +20,9 @@ from earlysignal_core import daily
 from earlysignal_core.ledger import days, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.vocabulary import RetrainState
-from earlysignal_core.monitoring import retrain_policy
+from earlysignal_core.monitoring import announcements, retrain_policy
 from earlysignal_core.monitoring.alerts import deliver
+from earlysignal_core.serving import ramping
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source
 
@@ -103,6 +104,26 @@ def retrain_sensor(
     )
 
 
+@dg.sensor(
+    minimum_interval_seconds=30,
+    default_status=_ON,
+    description="Live, takes a challenger's ramp on to its next step, or back at any error.",
+)
+def ramp_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SkipReason:
+    """Does what follows from what the ramp shows: the next step, the promotion after the last, or the roll-back.
+
+    On a tape every day's decision does that, at a moment of its own: how fast days go by changes nothing.
+    """
+    if days.clock(ledger) is not None:
+        return dg.SkipReason("on a tape the decision of each day looks at the ramp")
+    with ledger.transaction() as joined:
+        now = domain_now(joined)
+        followed = ramping.act(joined, now)
+        if followed is not None:
+            announcements.of_challenger(joined, followed.subject, followed.kind, followed.cause, now)
+    return dg.SkipReason(followed.cause if followed else "no ramp runs, or its step is not over")
+
+
 @dg.run_failure_sensor(
     default_status=_ON,
     minimum_interval_seconds=10,
@@ -134,4 +155,4 @@ def _waits(tried: Sequence[dg.RunRecord], pauses: Sequence[int]) -> str:
     return f"{pauses[-1]} s later" if datetime.now(UTC).timestamp() < again else ""
 
 
-SENSORS = [report_sensor, day_sensor, retrain_sensor, failure_sensor, alert_sensor]
+SENSORS = [report_sensor, day_sensor, retrain_sensor, ramp_sensor, failure_sensor, alert_sensor]

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.features.explain import Explanation
+from earlysignal_core.ledger.vocabulary import Role
 from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
 from earlysignal_core.sources import SourceDescription
 
@@ -217,7 +218,11 @@ def _moment(moment: Any) -> str:
 
 
 def _model(deployment: "Deployment | None") -> str:
-    return "none" if deployment is None else f"{deployment.version} since {_moment(deployment.since)}"
+    if deployment is None:
+        return "none"
+    shares = deployment.role == Role.CHALLENGER and deployment.traffic_share > 0
+    share = f", {deployment.traffic_share} % of the answers" if shares else ""
+    return f"{deployment.version} since {_moment(deployment.since)}{share}"
 
 
 def _cells(figures: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ What a step computes lives in the rooms below; here stands what it reads, what i
 """
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 
@@ -38,7 +38,7 @@ from earlysignal_core.monitoring.reference import keep_reference
 from earlysignal_core.monitoring.retrain_policy import Cause, calendar_figures
 from earlysignal_core.quarterly import collect, collect_universe, described, make_feature_table, make_labels
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.serving import challengers
+from earlysignal_core.serving import challengers, judging, ramping, trials
 from earlysignal_core.serving.model_cache import ModelCache
 from earlysignal_core.serving.predicting import (
     Parity,
@@ -343,7 +343,9 @@ class Decided:
 
 
 def decide(day: pd.Timestamp, production: Production) -> Decided:
-    """Walk down the tree, judge who waits in shadow, tell whom it concerns, and finish the day: all of it, or nothing.
+    """Walk down the tree, judge who waits in shadow or is tested, look at the ramp, tell whom it concerns, and finish.
+
+    All of it, or nothing.
 
     Of a finished day, what was decided is read back.
     """
@@ -360,9 +362,11 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
         found = retrain_policy.decide(day, figures, strict=strict, causes=causes)
         DayRecord(DECISION, day, figures, verdict_rows(found.verdicts)).save(lake)
         judgements = _of_those_in_shadow(production, at) if calendar["first_session_of_week"] else []
+        ended = trials.ending(ledger, lake, production.source, production.settings.promotion, at)
         with suppress(_FinishedMeanwhileError), ledger.transaction() as joined:
             if not days.finish_day(joined, day, at):
                 raise _FinishedMeanwhileError
+            _carry_on(joined, ended, deployments.not_before_what_is_deployed(joined, at))
             for judgement in judgements:
                 judged_at = deployments.not_before_what_is_deployed(joined, at)
                 kind, reason = challengers.carry_out(joined, judgement, judged_at)
@@ -388,7 +392,7 @@ def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) 
         champion = deployments.champion(production.ledger)
         if champion is not None and champion.version != model.version:
             version, since = str(model.version), champion.since
-            challengers.walk_forward(lake, source, recipe, version, champion.version, at, otherwise=since)
+            judging.walk_forward(lake, source, recipe, version, champion.version, at, otherwise=since)
     return model
 
 
@@ -418,17 +422,27 @@ def _calendar(day: pd.Timestamp, production: Production) -> dict[str, float]:
     return calendar_figures(day, ended, served.retrain_figures(production.ledger, day).last_season_retrain)
 
 
-def _of_those_in_shadow(
-    production: Production, at: pd.Timestamp
-) -> list[challengers.Judgement | challengers.NotJudged]:
+def _carry_on(ledger: Ledger, ended: trials.Ended | None, at: pd.Timestamp) -> None:
+    """End the test that is judged, begin the one that waited for that, do what the ramp asks for, and tell of it."""
+    made: list[decisions.Decision | None] = []
+    if ended is not None:
+        trials.close(ledger, ended, at)
+        made.append(replace(ended.decision, subject=ended.test.challenger_version))
+    made += [challengers.begin_waiting_test(ledger, at), ramping.act(ledger, at)]
+    for decision in made:
+        if decision is not None:
+            announcements.of_challenger(ledger, decision.subject, decision.kind, decision.cause, at)
+
+
+def _of_those_in_shadow(production: Production, at: pd.Timestamp) -> list[judging.Judgement | judging.NotJudged]:
     ledger, lake, source, settings = production.ledger, production.lake, production.source, production.settings
     # A day that is made up for may lie before the beginning of what stands in shadow now.
     standing = [
         each
         for each in deployments.challengers(ledger)
-        if each.since <= at and challengers.is_undecided(ledger, each.version)
+        if each.since <= at and challengers.is_to_be_judged(ledger, each)
     ]
-    return [challengers.judged(ledger, lake, source, settings, each.version, at) for each in standing]
+    return [judging.judged(ledger, lake, source, settings, each.version, at) for each in standing]
 
 
 def _refuse_out_of_order(day: pd.Timestamp, ledger: Ledger) -> None:

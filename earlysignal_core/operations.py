@@ -105,7 +105,7 @@ def ask_for_retrain(
     RetrainInFlightError
         If an urgent one is asked for already, or one is under way.
     """
-    decision = _decision(DecisionKind.RETRAIN, now, reason, by)
+    decision = reasoned(DecisionKind.RETRAIN, now, reason, by)
     held = described(lake).universe
     if universe not in (None, held):
         raise OperationError(
@@ -129,7 +129,7 @@ def ask_for_retrain(
 
 
 def promote(ledger: Ledger, lake: Lake, now: pd.Timestamp, version: str, *, reason: str, by: str) -> Deployment:
-    """Make a model the champion, whatever the comparison says.
+    """Make a model the champion at once, whatever the comparison says; a ramp or a test that runs is over.
 
     Raises
     ------
@@ -142,14 +142,8 @@ def promote(ledger: Ledger, lake: Lake, now: pd.Timestamp, version: str, *, reas
     LedgerError
         If it is the champion already, or another champion came first.
     """
-    decision = _decision(DecisionKind.PROMOTION, now, reason, by)
-    bundles.check_version(version)
-    cutoff = moment_of(bundles.load(lake, version).until)
-    if cutoff > now:
-        raise OperationError(
-            f"{version} knows what was known on {cutoff:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} UTC: a "
-            f"model of the future cannot serve. Remedy: choose one whose cutoff has passed, or train one."
-        )
+    decision = reasoned(DecisionKind.PROMOTION, now, reason, by)
+    expect_ready(lake, now, version)
     with ledger.transaction() as joined:
         current = deployments.champion(joined)
         return deployments.promote(joined, version, decision, over=current.version if current else None)
@@ -165,7 +159,7 @@ def roll_back(ledger: Ledger, now: pd.Timestamp, *, reason: str, by: str) -> Dep
     LedgerError
         If no model has served before.
     """
-    decision = _decision(DecisionKind.ROLL_BACK, now, reason, by)
+    decision = reasoned(DecisionKind.ROLL_BACK, now, reason, by)
     with ledger.transaction() as joined:
         current = deployments.champion(joined)
         if current is None:
@@ -183,7 +177,7 @@ def freeze(ledger: Ledger, now: pd.Timestamp, *, reason: str, by: str) -> None:
     FrozenError
         If they are stopped already.
     """
-    freezes.freeze(ledger, _decision(DecisionKind.FREEZE, now, reason, by))
+    freezes.freeze(ledger, reasoned(DecisionKind.FREEZE, now, reason, by))
 
 
 def unfreeze(ledger: Ledger, now: pd.Timestamp, *, reason: str, by: str) -> None:
@@ -196,7 +190,7 @@ def unfreeze(ledger: Ledger, now: pd.Timestamp, *, reason: str, by: str) -> None
     ConflictError
         If they are not stopped.
     """
-    freezes.unfreeze(ledger, _decision(DecisionKind.UNFREEZE, now, reason, by))
+    freezes.unfreeze(ledger, reasoned(DecisionKind.UNFREEZE, now, reason, by))
 
 
 def move_clock(ledger: Ledger, to: pd.Timestamp) -> None:
@@ -239,7 +233,33 @@ def status(ledger: Ledger, now: pd.Timestamp) -> Status:
         )
 
 
-def _decision(kind: DecisionKind, now: pd.Timestamp, reason: str, by: str) -> Decision:
+def expect_ready(lake: Lake, now: pd.Timestamp, version: str) -> None:
+    """Refuse a model that cannot serve now.
+
+    Raises
+    ------
+    OperationError
+        If it knows of what is still to come.
+    BundleError
+        If it is no version, or cannot be loaded.
+    """
+    bundles.check_version(version)
+    cutoff = moment_of(bundles.load(lake, version).until)
+    if cutoff > now:
+        raise OperationError(
+            f"{version} knows what was known on {cutoff:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} UTC: a "
+            f"model of the future cannot serve. Remedy: choose one whose cutoff has passed, or train one."
+        )
+
+
+def reasoned(kind: DecisionKind, now: pd.Timestamp, reason: str, by: str) -> Decision:
+    """Return a person's decision.
+
+    Raises
+    ------
+    OperationError
+        If there is no reason.
+    """
     if not reason.strip():
         raise OperationError(
             f"a decision ({kind}) needs a reason, which the ledger keeps with it. Remedy: say in a few words why."

@@ -74,6 +74,8 @@ class PromotionLimits(BaseModel):
     min_events: int = Field(200, ge=1)
     min_large_beats: int = Field(20, ge=1)
     auc_margin: float = Field(0.02, ge=0)
+    # Large beats with which an A/B test is judged (docs/earning.md says what that many can show).
+    ab_test_large_beats: int = Field(40, ge=1)
 
 
 class LiveSettings(BaseModel):

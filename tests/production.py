@@ -23,6 +23,7 @@ from earlysignal_core.quarterly import (
 )
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.serving.answers import Answer
+from earlysignal_core.serving.routing import Route
 from earlysignal_core.settings import Settings, SyntheticSettings
 from earlysignal_core.sources.synthetic import generate_tape
 from earlysignal_core.sources.tape import TapeSource
@@ -108,6 +109,7 @@ class MemoryLedger:
     def __init__(self, champion: str | None = CHAMPION, previous: str | None = PREVIOUS) -> None:
         self._champion, self._previous = champion, previous
         self._lock = Lock()
+        self.shares: Route | None = None
         self.recorded: list[Answer] = []
         self.raised: list[Alert] = []
 
@@ -116,6 +118,9 @@ class MemoryLedger:
 
     def previous_champion(self) -> str | None:
         return self._previous
+
+    def route(self, at: pd.Timestamp) -> Route | None:
+        return self.shares
 
     def record(self, answers: Sequence[Answer]) -> None:
         with self._lock:

@@ -153,7 +153,7 @@ def test_a_retrain_that_is_not_asked_for_is_not_told(ledger: Ledger) -> None:
         (DecisionKind.PROMOTION, "v1.0.0 serves"),
         (DecisionKind.REFUSAL, "v1.0.0 is refused"),
         (DecisionKind.UNDECIDED, "v1.0.0 stays in shadow"),
-        (DecisionKind.AB_TEST, "v1.0.0 asks for an A/B test"),
+        (DecisionKind.AB_TEST, "v1.0.0 is tested against the champion"),
     ],
 )
 def test_what_becomes_of_a_challenger_is_told(ledger: Ledger, kind: DecisionKind, title: str) -> None:

@@ -70,6 +70,14 @@ def test_a_persons_day(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "no finished model v9.9.9" in told("promote", "v9.9.9", "--reason", "x")
     assert f"{A} is the champion since 2014-08-02 02:00" in told("rollback", "--reason", "worse")
     assert "no model has served before" in told("rollback", "--reason", "x")
+    assert f"{B} answers for 25 % of the events until 2014-08-09 02:00 UTC" in told(
+        "ab-test", "start", B, "--split", "25", "--days", "7", "--reason", "y"
+    )
+    assert f"The test of {B} is stopped; {A} has all answers" in told("ab-test", "stop", "--reason", "z")
+    assert f"{B} has 10 % of the answers" in told("ramp", "start", B, "--reason", "y")
+    assert f"{B} has 10 % of the answers of {A}" in told("ramp", "watch")
+    assert f"The ramp of {B} is stopped at 10 %" in told("ramp", "stop", "--reason", "z")
+    assert "the champion has all answers" in told("ab-test", "watch")
     assert "needs a reason" in told("freeze", "--reason", " ")
     assert "Promotions are stopped" in told("freeze", "--reason", "vendor is down")
     assert "vendor is down" in told("freeze", "--reason", "x")
@@ -100,14 +108,14 @@ def test_a_persons_day(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "not stopped" in told("unfreeze", "--reason", "x")
 
     file = tmp_path / "ledger.zip"
-    assert "6 decisions" in told("ledger", "backup", file)
+    assert "11 decisions" in told("ledger", "backup", file)
     assert "exists already" in told("ledger", "backup", file)
     assert "is not empty" in told("ledger", "restore", file)
     with ledger_of(Workspace(Settings())) as ledger:
         before = contents(ledger)
     monkeypatch.setenv("EARLYSIGNAL_SYNTHETIC__SEED", "1")  # another ledger
     assert "cannot be read as a backup" in told("ledger", "restore", Path(__file__))
-    assert "6 decisions" in told("ledger", "restore", file)
+    assert "11 decisions" in told("ledger", "restore", file)
     with ledger_of(Workspace(Settings())) as ledger:
         assert contents(ledger) == before
     assert f"Champion    {A}" in told("status")

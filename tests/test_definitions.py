@@ -79,7 +79,7 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
         "evaluation": {"evaluation", "walk_forward"},
         "production": {
             *("refreshed_data", "predictions", "stock_selection", "outcomes", "retrain_decision"),
-            *("challenger", "promotion", "replay"),
+            *("challenger", "promotion", "replay", "shared_answers"),
         },
         "monitoring": {"drift_report", "live_data_quality", "production_metrics", "alerts"},
     }
@@ -118,7 +118,7 @@ def test_a_day_and_a_retrain_are_jobs_that_never_touch_a_quarters_models(
 ) -> None:
     assert jobs["day"]["assets"] == [
         *("alerts", "drift_report", "live_data_quality", "outcomes", "predictions", "production_metrics"),
-        *("refreshed_data", "retrain_decision", "stock_selection"),
+        *("refreshed_data", "retrain_decision", "shared_answers", "stock_selection"),
     ]
     assert jobs["retrain"]["assets"] == ["challenger", "promotion", "refreshed_data"]
     for name in ("day", "retrain"):
@@ -141,6 +141,7 @@ def test_a_persons_jobs_are_tagged_and_described_and_so_is_their_config(jobs: di
         "manual_unfreeze",
         "manual_clock",
     }
+    names |= {"manual_start_ab_test", "manual_stop_ab_test", "manual_start_ramp", "manual_stop_ramp"}
     assert steering.keys() == names
     for job in steering.values():
         assert job["description"], job

@@ -69,7 +69,8 @@ def filled(ledger: Ledger) -> Ledger:
     execute(
         ledger,
         "INSERT INTO ml_ab_tests (test_name, champion_version, challenger_version, traffic_split, start_date, status,"
-        " champion_metrics, decided_by) VALUES ('t', 'v1', 'v2', 50, now(), 'running', '{\"auc\": 0.8}', 1)",
+        " champion_metrics, decided_by, assigned_until, judged_by)"
+        " VALUES ('t', 'v1', 'v2', 50, now(), 'running', '{\"auc\": 0.8}', 1, now(), 'auc')",
     )
     return ledger
 
@@ -155,7 +156,7 @@ def rewrite(path: Path, member: str, change: Callable[[str], str]) -> None:
         (lambda path: path.write_text("no archive"), "cannot be read as a backup"),
         (lambda path: rewrite(path, "ledger.json", lambda _: "{}"), "is no backup of a ledger"),
         (
-            lambda path: rewrite(path, "ledger.json", lambda text: text.replace('"0001"', '"0815"')),
+            lambda path: rewrite(path, "ledger.json", lambda text: text.replace('"0002"', '"0815"')),
             "revision 0815.*newer",
         ),
         (lambda path: rewrite(path, "alerts.csv", lambda text: text.split("\n")[0] + "\n"), "has 0 rows where 1"),
@@ -224,7 +225,7 @@ def test_a_backup_is_of_one_moment_and_holds_nobody_up(
 
 NEXT_REVISION = """
 from alembic import op
-revision, down_revision = "0002", "0001"
+revision, down_revision = "0003", "0002"
 def upgrade():
     op.execute("ALTER TABLE alerts ADD COLUMN channel text DEFAULT 'mail'")
 def downgrade():
@@ -237,7 +238,7 @@ def test_a_backup_of_an_older_revision_is_upgraded(
     filled: Ledger, new_ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepared: bool
 ) -> None:
     written = backup(filled, tmp_path / "ledger.zip")
-    (tmp_path / "r0002.py").write_text(NEXT_REVISION)
+    (tmp_path / "r0003.py").write_text(NEXT_REVISION)
     configuration = migrations._configuration
 
     def with_the_next(*arguments: object) -> Config:
@@ -247,11 +248,11 @@ def test_a_backup_of_an_older_revision_is_upgraded(
         return changed
 
     monkeypatch.setattr(migrations, "_configuration", with_the_next)
-    assert migrations.head() == "0002"
+    assert migrations.head() == "0003"
     if prepared:
         new_ledger.migrate()
     assert restore(new_ledger, tmp_path / "ledger.zip") == written
-    assert execute(new_ledger, "SELECT version_num, channel FROM alembic_version, alerts") == [("0002", "mail")]
+    assert execute(new_ledger, "SELECT version_num, channel FROM alembic_version, alerts") == [("0003", "mail")]
     assert contents(new_ledger) == contents(filled)
 
 

@@ -1,22 +1,24 @@
 """The predictions of a day, below the day: who answers, who scores in shadow, what counts, and why."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from ledgers import prediction
+from ledgers import decision, prediction
 from living import ONE_DAY, begun, due_between, moment, served
-from production import CHAMPION, PREVIOUS, damaged
+from production import CHAMPION, NOT_A_PROBABILITY, PREVIOUS, damaged
 
 from earlysignal_core.daily import Production
 from earlysignal_core.features.table import active_features
 from earlysignal_core.lake import Lake, RememberingLake
-from earlysignal_core.ledger import alerts, deployments, predictions
+from earlysignal_core.ledger import ab_tests, alerts, decisions, deployments, prediction_requests, predictions, ramps
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.predictions import NO_MODEL
+from earlysignal_core.ledger.vocabulary import Arm, DecisionKind, JudgedBy
 from earlysignal_core.models import bundle as bundles
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.serving import challengers
+from earlysignal_core.serving import challengers, trials
 from earlysignal_core.serving.model_cache import ModelCache
 from earlysignal_core.serving.predicting import (
     announced_already,
@@ -25,8 +27,11 @@ from earlysignal_core.serving.predicting import (
     rank_and_explain,
     served_between,
 )
+from earlysignal_core.serving.routing import Route, route_at
+from earlysignal_core.settings import PromotionLimits
 
 FIRST, LAST = moment("2015-10-13 02:00"), moment("2015-10-16 02:00")
+A_WEEK = moment("2015-10-20 01:00")
 
 
 @pytest.fixture
@@ -155,3 +160,106 @@ def test_parity_is_bit_for_bit_and_missing_equals_missing() -> None:
     assert (moved.compared, moved.without_row, moved.different) == (0, 3, {})
     nothing = compare_with_tables(served_rows[["event", "as_of"]].iloc[:0], tables, ["f", "g"])
     assert (nothing.compared, nothing.different) == (0, {})
+
+
+def begin(production: Production, version: str, kind: DecisionKind) -> Route:
+    """Let a challenger share the champion's answers, in a test or on a ramp."""
+    ledger, begun_by = production.ledger, decision(kind, FIRST)
+    if kind is DecisionKind.RAMP:
+        ramps.begin(ledger, version, begun_by, over=CHAMPION)
+    else:
+        deployments.shadow(ledger, version, decision(DecisionKind.SHADOW, FIRST))
+        ab_tests.begin(ledger, version, begun_by, over=CHAMPION, split=50, days=7, judged_by=JudgedBy.AUC)
+    route = route_at(ledger, FIRST)
+    assert route is not None
+    return route
+
+
+@pytest.mark.parametrize("kind", [DecisionKind.AB_TEST, DecisionKind.RAMP])
+def test_the_arm_of_an_event_decides_who_answers_and_both_models_score_it(
+    production: Production, kind: DecisionKind
+) -> None:
+    due = due_between(production.lake, FIRST, A_WEEK)
+    damaged(production.lake, PREVIOUS, "v1.0.0")
+    route = begin(production, "v1.0.0", kind)
+    if kind is DecisionKind.RAMP:  # to its second step: at the first, few of these are green's
+        step = ramps.running(production.ledger)
+        assert step is not None
+        ramps.advance(production.ledger, step, decision(DecisionKind.RAMP, FIRST))
+        route = replace(route, share=25)
+    answer(production, due, A_WEEK)
+    arms = {event: route.arm(event) for event in due["event"]}
+    assert set(arms.values()) == set(Arm)
+    said = predictions.read(production.ledger, FIRST, A_WEEK)
+    given = said[said["served"]].set_index("event")
+    assert given["arm"].to_dict() == arms
+    answering = {Arm.CHAMPION: CHAMPION, Arm.CHALLENGER: "v1.0.0"}
+    assert given["model_version"].to_dict() == {event: answering[arm] for event, arm in arms.items()}
+    assert said[~said["served"]]["arm"].isna().all()
+    by = {version: set(rows["event"]) for version, rows in said.groupby("model_version")}
+    assert by == {CHAMPION: set(due["event"]), "v1.0.0": set(due["event"])}, "the judgement is paired"
+    asked = prediction_requests.read(production.ledger, FIRST, A_WEEK)
+    assert asked.set_index("event")["arm"].to_dict() == arms
+    assert deployments.challengers(production.ledger) != []
+
+
+def test_when_the_assignment_is_over_the_champion_answers_and_both_go_on_scoring(production: Production) -> None:
+    damaged(production.lake, PREVIOUS, "v1.0.0")
+    begin(production, "v1.0.0", DecisionKind.AB_TEST)
+    at = FIRST + 7 * ONE_DAY
+    due = due_between(production.lake, FIRST, at)
+    answer(production, due, at)
+    said = predictions.read(production.ledger, FIRST, at)
+    assert set(said[said["served"]]["model_version"]) == {CHAMPION}
+    assert said["arm"].isna().all()
+    assert set(said[said["model_version"] == "v1.0.0"]["event"]) == set(due["event"])
+
+
+@pytest.mark.parametrize("kind", [DecisionKind.AB_TEST, DecisionKind.RAMP])
+@pytest.mark.parametrize("version", ["v9.9.9", "v1.0.1"])
+def test_a_challenger_that_errs_is_taken_back_and_the_champion_answers_and_stays(
+    production: Production, kind: DecisionKind, version: str
+) -> None:
+    damaged(production.lake, PREVIOUS, "v1.0.1", calibration=NOT_A_PROBABILITY)  # and v9.9.9 is not in the lake
+    route, due = begin(production, version, kind), due_between(production.lake, FIRST, LAST)
+    assert answer(production, due) is None, "the champion is not rolled back for it"
+    given = served_between(production.ledger, FIRST, LAST)
+    assert set(given["model_version"]) == {CHAMPION}
+    assert len(given) == len(due)
+    assert route_at(production.ledger, LAST) is None
+    assert deployments.challengers(production.ledger) == []
+    asked = prediction_requests.read(production.ledger, FIRST, LAST)
+    expected = asked["event"].map(route.arm).map({Arm.CHALLENGER: "previous_version", Arm.CHAMPION: "none"})
+    assert asked["fallback"].tolist() == expected.tolist()
+    assert "challenger_errs" in alerts.read(production.ledger)["key"].tolist()
+    serving = deployments.champion(production.ledger)
+    assert serving is not None
+    assert serving.version == CHAMPION
+    last = decisions.read(production.ledger).iloc[-1]
+    assert (last["subject"], last["rule"]) == (version, "challenger errs")
+    if kind is DecisionKind.AB_TEST:
+        assert ab_tests.history(production.ledger)["status"].tolist() == ["rolled_back"]
+
+
+def test_assigned_events_whose_outcome_is_not_in_are_waited_for(production: Production) -> None:
+    damaged(production.lake, PREVIOUS, "v1.0.0")
+    begin(production, "v1.0.0", DecisionKind.AB_TEST)
+    due, ledger = due_between(production.lake, FIRST, A_WEEK), production.ledger
+    answer(production, due, A_WEEK)
+    test = ab_tests.running(ledger)
+    assert test is not None
+
+    def looked(at: pd.Timestamp) -> trials.Look:
+        limits = PromotionLimits(ab_test_large_beats=1)
+        return trials.look(ledger, production.lake, production.source, limits, test, at)
+
+    assert "events are assigned until" in looked(test.assigned_until - pd.Timedelta(minutes=1)).waits_for
+    over = looked(test.assigned_until)
+    assert 0 < over.events["open"].sum() == over.events["label"].isna().sum(), "announced in a week or more"
+    assert f"{over.events['open'].sum()} assigned events have no outcome yet" in over.waits_for
+    assert not over.is_due
+    later = looked(test.assigned_until + 30 * ONE_DAY)
+    assert not later.events["open"].any()
+    assert later.found.n == len(due)
+    assert later.is_due == (later.found.large_beats > 0)
+    assert set(later.events["arm"]) == {"champion", "challenger"}

@@ -11,15 +11,17 @@ import pandas as pd
 import pytest
 from dagster._core.test_utils import create_run_for_test
 from dagster._core.utils import make_new_run_id
-from ledgers import count, execute
+from ledgers import count, decision, execute
 from living import ONE_DAY, begun, contents, decide_on, moment
-from production import CHAMPION, copied
+from production import CHAMPION, PREVIOUS, copied
 
 from earlysignal_core import daily, operations
 from earlysignal_core.daily import Hour, Production
 from earlysignal_core.lake import Lake
-from earlysignal_core.ledger import alerts, days, deployments, retrain_requests
+from earlysignal_core.ledger import alerts, days, deployments, prediction_requests, ramps, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.prediction_requests import PredictionRequest
+from earlysignal_core.ledger.vocabulary import Arm, DecisionKind, Fallback
 from earlysignal_core.models.bundle import versions
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources.tape import TapeSource
@@ -77,7 +79,7 @@ def run(
     from earlysignal_assets.resources import LedgerResource
 
     modules = [getattr(assets, name) for name in ("caches", "features", "datasets", "models", "evaluation")]
-    found = dg.load_assets_from_modules([*modules, assets.production, assets.monitoring])
+    found = dg.load_assets_from_modules([*modules, assets.production, assets.monitoring, assets.sharing])
     resources = {"lake": lake, "source": source(tape), "ledger": LedgerResource()}
     defs = dg.Definitions(found, jobs=assets.jobs.JOBS, resources=resources, executor=dg.in_process_executor)
     return defs.resolve_job_def(job).execute_in_process(
@@ -105,7 +107,9 @@ def test_a_day_is_one_run_that_shows_what_it_did_and_can_be_repeated(
     assets: ModuleType, instance: dg.DagsterInstance, production: Production, ledger: Ledger, tape: Path
 ) -> None:
     days.move_clock(ledger, NOW)
-    days.finish_day(ledger, pd.Timestamp(DAY) - ONE_DAY, Hour.DECIDE.of(pd.Timestamp(DAY) - ONE_DAY))
+    began = Hour.DECIDE.of(pd.Timestamp(DAY) - ONE_DAY)
+    days.finish_day(ledger, pd.Timestamp(DAY) - ONE_DAY, began)
+    ramps.begin(ledger, PREVIOUS, decision(DecisionKind.RAMP, began), over=CHAMPION)
     done = run(assets, instance, production.lake, tape, "day", DAY)
     assert done.success
     assert days.last_finished(ledger) == pd.Timestamp(DAY)
@@ -114,6 +118,10 @@ def test_a_day_is_one_run_that_shows_what_it_did_and_can_be_repeated(
     assert made["predictions"]["champion"] == CHAMPION
     assert made["predictions"]["events"] == count(ledger, "prediction_requests") > 0
     assert made["stock_selection"].keys() >= {"ranked", "selected", "selection"}
+    shared = made["shared_answers"]
+    assert shared["ramp"].startswith(f"{PREVIOUS} has 10 % of the answers of {CHAMPION}")
+    assert "green errs" in shared["rules"]
+    assert shared["predictions"] == made["predictions"]["events"]
     assert {"drift_report", "outcomes", "live_data_quality", "production_metrics", "retrain_decision"} < made.keys()
     assert made["retrain_decision"]["decided"].startswith("* **retrain** earnings season ended: ")
     told = alerts.read(ledger)
@@ -381,6 +389,24 @@ def test_any_other_run_that_fails_is_told(assets: ModuleType, instance: dg.Dagst
     fail(assets, instance, ledger, "quarter", {"dagster/partition": "2015-10"})
     (raised,) = alerts.read(ledger).to_dict("records")
     assert (raised["key"], raised["day"]) == ("run_failed:quarter 2015-10:1", NOW.tz_localize(None))
+
+
+def test_a_ramp_goes_on_by_a_sensor_live_and_on_a_tape_by_the_days(
+    assets: ModuleType, instance: dg.DagsterInstance, ledger: Ledger, production: Production, tape: Path
+) -> None:
+    now = pd.Timestamp.now("UTC")
+    ramps.begin(ledger, PREVIOUS, decision(DecisionKind.RAMP, now - pd.Timedelta(minutes=20)), over=CHAMPION)
+    asked = [PredictionRequest(now, f"C{i}", Fallback.NONE, 5.0, arm=Arm.CHALLENGER) for i in range(20)]
+    prediction_requests.record(ledger, asked)
+    assert "step is over" not in sense(assets.sensors.ramp_sensor, instance, ledger, tape).skip_message
+    step = ramps.running(ledger)
+    assert step is not None
+    assert step.traffic_share == 25
+    assert alerts.read(ledger)["key"].tolist() == [f"ramp:{PREVIOUS}"]
+    assert "no ramp" in sense(assets.sensors.ramp_sensor, instance, ledger, tape).skip_message
+    days.move_clock(ledger, NOW)
+    assert "on a tape" in sense(assets.sensors.ramp_sensor, instance, ledger, tape).skip_message
+    assert ramps.running(ledger) == step
 
 
 def test_alerts_are_delivered_by_a_sensor(

@@ -9,6 +9,7 @@ import pytest
 from ledgers import count, decision
 from sqlalchemy import make_url
 
+from earlysignal_assets.earning import EARNING
 from earlysignal_assets.operations import OPERATIONS
 from earlysignal_assets.resources import LedgerResource, SourceResource
 from earlysignal_core.lake import Lake
@@ -24,7 +25,7 @@ HIDDEN = "not-to-be-shown"
 TINY = {"EARLYSIGNAL_SYNTHETIC__SYMBOLS": "5", "EARLYSIGNAL_SYNTHETIC__QUARTERS": "4"}
 A, B = "v2014.2.0", "v2014.3.0"
 START = pd.Timestamp("2014-08-01", tz="UTC")
-JOBS = {job.name: job for job in OPERATIONS}
+JOBS = {job.name: job for job in (*OPERATIONS, *EARNING)}
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +111,28 @@ def test_every_job_does_what_it_says_and_shows_it(ledger: Ledger, lake: Lake) ->
     assert set(recorded["at"]) == {START}
 
 
+def test_a_test_and_a_ramp_begin_and_stop(ledger: Ledger, lake: Lake) -> None:
+    launch("manual_clock", lake, to="2014-08-01")
+    launch("manual_promotion", lake, version=A, reason="first")
+    shown = launch("manual_start_ab_test", lake, version=B, reason="is it better?", split=25, days=7)[1]
+    assert shown["events are assigned until"] == str(START + pd.Timedelta(days=7))
+    assert shown["test"] == launch("manual_stop_ab_test", lake, reason="no")[1]["stopped"]
+    assert launch("manual_start_ramp", lake, version=B, reason="it is")[1] == {
+        "model": B,
+        "per cent of the answers": 10,
+    }
+    assert launch("manual_stop_ramp", lake, reason="no")[1] == {"stopped": B, "at per cent of the answers": 10}
+    kinds = ["promotion", "shadow", "ab_test", "retirement", "ramp", "roll_back"]
+    assert decisions.read(ledger)["kind"].tolist() == kinds
+
+
 @pytest.mark.parametrize(
     ("name", "config", "told"),
     [
+        ("manual_start_ab_test", {"version": A, "reason": "x"}, "no model serves"),
+        ("manual_stop_ab_test", {"reason": "x"}, "no A/B test runs"),
+        ("manual_start_ramp", {"version": A, "reason": "x"}, "no model serves"),
+        ("manual_stop_ramp", {"reason": "x"}, "no ramp runs"),
         ("manual_clock", {"to": "2014-07-31"}, "cannot go back"),
         ("manual_clock", {"to": "2114-08-01"}, "no moment of the source"),
         ("manual_clock", {"to": "soon"}, "`soon` is no moment"),

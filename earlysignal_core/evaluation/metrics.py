@@ -18,6 +18,7 @@ from earlysignal_core.evaluation.calibration import (
 from earlysignal_core.evaluation.glossary import FIGURES
 from earlysignal_core.evaluation.ranking import concordance_within, ranking
 from earlysignal_core.evaluation.resampling import (
+    LEVEL,
     Figure,
     FloatArray,
     IntArray,
@@ -199,7 +200,9 @@ def measure(
     )
 
 
-def paired(model: Measured, other: Measured, names: Sequence[str] = PAIRED) -> dict[str, Figure]:
+def paired(
+    model: Measured, other: Measured, names: Sequence[str] = PAIRED, *, level: float = LEVEL
+) -> dict[str, Figure]:
     """Return what the model has over other forecasts of the same rows, from the same resamples.
 
     Parameters
@@ -208,6 +211,8 @@ def paired(model: Measured, other: Measured, names: Sequence[str] = PAIRED) -> d
         With the same `Resamples`.
     names : sequence of str
         Of `PAIRED`, `HARDER` and ``accuracy``.
+    level : float
+        Of the intervals.
 
     Returns
     -------
@@ -218,7 +223,12 @@ def paired(model: Measured, other: Measured, names: Sequence[str] = PAIRED) -> d
     for name in names:
         mine, theirs = model.figures[name], other.figures[name]
         differences[name] = (
-            with_interval(mine.value - theirs.value, model.draws[name] - other.draws[name], model.figures.companies)
+            with_interval(
+                mine.value - theirs.value,
+                model.draws[name] - other.draws[name],
+                model.figures.companies,
+                level=level,
+            )
             if mine.defined and theirs.defined
             else undefined(mine.reason or theirs.reason or "")
         )

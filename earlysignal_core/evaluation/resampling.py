@@ -44,7 +44,7 @@ class Figure(Record):
     ----------
     value : float
     low, high : float
-        The bounds of the 95 % interval.
+        The bounds of the interval, of 95 % unless something else is said.
     reason : str, optional
         Why the figure, or only its interval, is undefined.
     """
@@ -133,7 +133,9 @@ class Resamples:
             yield batch, self.counts[batch]
 
 
-def with_interval(value: float, draws: FloatArray, units: int, *, unit: str = "companies") -> Figure:
+def with_interval(
+    value: float, draws: FloatArray, units: int, *, unit: str = "companies", level: float = LEVEL
+) -> Figure:
     """Return a figure with the percentile interval of its resampled values.
 
     Parameters
@@ -144,6 +146,8 @@ def with_interval(value: float, draws: FloatArray, units: int, *, unit: str = "c
         The figure of every resample, NaN where a resample does not define it.
     units : int
         How many independent units (of the kind `unit`) were drawn from.
+    level : float
+        Of the interval.
     """
     if np.isnan(value):
         return undefined("undefined on these rows")
@@ -152,7 +156,7 @@ def with_interval(value: float, draws: FloatArray, units: int, *, unit: str = "c
     defined = draws[~np.isnan(draws)]
     if len(defined) < MIN_DEFINED * len(draws):
         return Figure(value=value, reason=f"no interval: only {len(defined)} of {len(draws)} resamples define it")
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     if low == high:
         return Figure(value=value, reason="no interval: all resamples agree")
     return Figure(value=value, low=float(low), high=float(high))

@@ -2,19 +2,23 @@
 
 Whoever changes them works alone: a lock on the table makes others wait, so that of two promotions at once the second
 sees what the first has done. Behind that the database itself allows one open champion.
+
+An A/B test ends with the first of its models that does, by the same decision; and with the champion ends what shares
+its answers on a ramp, which goes back into shadow. So nobody ever takes answers away from a champion that it was not
+set against, whatever changed the champion.
 """
 
 from dataclasses import dataclass
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, update
 
 from earlysignal_core.ledger import freezes, rows, schema
 from earlysignal_core.ledger.connection import Ledger, remembered
 from earlysignal_core.ledger.decisions import Decision, expect, write
 from earlysignal_core.ledger.errors import ConflictError, LedgerError
 from earlysignal_core.ledger.moments import from_database, utc
-from earlysignal_core.ledger.vocabulary import DecisionKind, Role
+from earlysignal_core.ledger.vocabulary import ABTestStatus, DecisionKind, Role
 
 _table = schema.deployments
 _COLUMNS = [column for column in _table.c if column.name != "created_at"]
@@ -79,13 +83,13 @@ def not_before_what_is_deployed(ledger: Ledger, at: pd.Timestamp) -> pd.Timestam
     A day's steps act at moments of their own, and a person may have promoted a model since.
     """
     with ledger.begin() as connection:
-        return max([at, *(deployed.since for deployed in _open(connection, _table.c.until.is_(None)))])
+        return max([at, *(deployed.since for deployed in standing(connection, _table.c.until.is_(None)))])
 
 
 def challengers(ledger: Ledger) -> list[Deployment]:
     """Return the models that score beside the champion, oldest first."""
     with ledger.begin() as connection:
-        return _open(connection, _table.c.role == Role.CHALLENGER)
+        return standing(connection, _table.c.role == Role.CHALLENGER)
 
 
 def history(ledger: Ledger) -> pd.DataFrame:
@@ -118,15 +122,15 @@ def promote(ledger: Ledger, version: str, decision: Decision, *, over: str | Non
     with ledger.begin() as connection:
         freezes.alone(connection)
         freezes.refuse_if_frozen(connection, f"{version} is not promoted")
-        current = _expect_champion(connection, over, f"{version} is not promoted")
+        current = expect_champion(connection, over, f"{version} is not promoted")
         if current is not None and current.version == version:
             raise LedgerError(f"{version} is the champion already, since {current.since}.")
         decided_by = write(connection, decision, version)
-        for challenger in _open(connection, _table.c.version == version):
-            _end(connection, challenger, decision, decided_by)
+        for challenger in standing(connection, _table.c.version == version):
+            end(connection, challenger, decision, decided_by)
         if current is not None:
-            _end(connection, current, decision, decided_by)
-        return _begin(connection, Role.CHAMPION, version, decision, decided_by, current.id if current else None)
+            _end_champion(connection, current, decision, decided_by)
+        return begin(connection, Role.CHAMPION, version, decision, decided_by, current.id if current else None)
 
 
 def roll_back(ledger: Ledger, decision: Decision, *, of: str) -> Deployment:
@@ -153,15 +157,15 @@ def roll_back(ledger: Ledger, decision: Decision, *, of: str) -> Deployment:
     expect(decision, DecisionKind.ROLL_BACK)
     with ledger.begin() as connection:
         freezes.alone(connection)
-        current = _expect_champion(connection, of, f"{of} is not rolled back")
+        current = expect_champion(connection, of, f"{of} is not rolled back")
         if current is None or current.predecessor is None:
             raise LedgerError(f"no model has served before {of}. Remedy: train another one and promote it.")
         target = _by_id(connection, current.predecessor)
         decided_by = write(connection, decision, of)
-        for challenger in _open(connection, _table.c.version == target.version):
-            _end(connection, challenger, decision, decided_by)
-        _end(connection, current, decision, decided_by)
-        return _begin(connection, Role.CHAMPION, target.version, decision, decided_by, target.predecessor)
+        for challenger in standing(connection, _table.c.version == target.version):
+            end(connection, challenger, decision, decided_by)
+        _end_champion(connection, current, decision, decided_by)
+        return begin(connection, Role.CHAMPION, target.version, decision, decided_by, target.predecessor)
 
 
 def shadow(ledger: Ledger, version: str, decision: Decision) -> Deployment:
@@ -175,10 +179,10 @@ def shadow(ledger: Ledger, version: str, decision: Decision) -> Deployment:
     expect(decision, DecisionKind.SHADOW)
     with ledger.begin() as connection:
         freezes.alone(connection)
-        if _open(connection, _table.c.version == version):
+        if standing(connection, _table.c.version == version):
             raise ConflictError(f"{version} is deployed already. Remedy: look at the deployments.")
         decided_by = write(connection, decision, version)
-        return _begin(connection, Role.CHALLENGER, version, decision, decided_by, None)
+        return begin(connection, Role.CHALLENGER, version, decision, decided_by)
 
 
 def retire(ledger: Ledger, version: str, decision: Decision) -> None:
@@ -192,13 +196,20 @@ def retire(ledger: Ledger, version: str, decision: Decision) -> None:
     expect(decision, DecisionKind.RETIREMENT)
     with ledger.begin() as connection:
         freezes.alone(connection)
-        found = _open(connection, (_table.c.version == version) & (_table.c.role == Role.CHALLENGER))
+        found = standing(connection, (_table.c.version == version) & (_table.c.role == Role.CHALLENGER))
         if not found:
             raise ConflictError(f"{version} is no challenger. Remedy: look at the deployments.")
-        _end(connection, found[0], decision, write(connection, decision, version))
+        end(connection, found[0], decision, write(connection, decision, version))
 
 
-def _expect_champion(connection: Connection, expected: str | None, refusal: str) -> Deployment | None:
+def expect_champion(connection: Connection, expected: str | None, refusal: str) -> Deployment | None:
+    """Return the champion, within the transaction of what rests on it.
+
+    Raises
+    ------
+    ChampionChangedError
+        If it is not the expected one; begins with `refusal`.
+    """
     current = _champion(connection)
     version = current.version if current else None
     if version != expected:
@@ -209,27 +220,26 @@ def _expect_champion(connection: Connection, expected: str | None, refusal: str)
     return current
 
 
-def _champion(connection: Connection) -> Deployment | None:
-    found = _open(connection, _table.c.role == Role.CHAMPION)
-    return found[0] if found else None
-
-
-def _open(connection: Connection, condition: ColumnElement[bool]) -> list[Deployment]:
+def standing(connection: Connection, condition: ColumnElement[bool]) -> list[Deployment]:
+    """Return the deployments that last and meet a condition on `schema.deployments`, oldest first."""
     statement = select(*_COLUMNS).where(condition, _table.c.until.is_(None)).order_by(_table.c.id)
     return [_deployment(row) for row in connection.execute(statement).mappings()]
 
 
-def _by_id(connection: Connection, identity: int) -> Deployment:
-    return _deployment(connection.execute(select(*_COLUMNS).where(_table.c.id == identity)).mappings().one())
-
-
-def _begin(
-    connection: Connection, role: Role, version: str, decision: Decision, decided_by: int, predecessor: int | None
+def begin(
+    connection: Connection,
+    role: Role,
+    version: str,
+    decision: Decision,
+    decided_by: int,
+    predecessor: int | None = None,
+    share: int | None = None,
 ) -> Deployment:
+    """Begin a deployment within the transaction of its decision; by default a champion has all answers, others none."""
     values = {
         "role": role,
         "version": version,
-        "traffic_share": 100 if role is Role.CHAMPION else 0,
+        "traffic_share": (100 if role is Role.CHAMPION else 0) if share is None else share,
         "since": utc(decision.at),
         "decided_by": decided_by,
         "predecessor": predecessor,
@@ -237,9 +247,34 @@ def _begin(
     return _deployment(connection.execute(insert(_table).values(values).returning(*_COLUMNS)).mappings().one())
 
 
-def _end(connection: Connection, deployment: Deployment, decision: Decision, ended_by: int) -> None:
+def end(connection: Connection, deployment: Deployment, decision: Decision, ended_by: int) -> None:
+    """End a deployment, and with it the A/B test that it takes part in, within the transaction of its decision."""
     statement = update(_table).where(_table.c.id == deployment.id)
     connection.execute(statement.values(until=utc(decision.at), ended_by=ended_by))
+    tests = schema.ml_ab_tests
+    of_it = or_(tests.c.champion_version == deployment.version, tests.c.challenger_version == deployment.version)
+    connection.execute(
+        update(tests)
+        .where(tests.c.status == ABTestStatus.RUNNING, of_it)
+        .values(status=ABTestStatus.ROLLED_BACK, end_date=utc(decision.at), ended_by=ended_by)
+    )
+
+
+def _end_champion(connection: Connection, champion: Deployment, decision: Decision, ended_by: int) -> None:
+    end(connection, champion, decision, ended_by)
+    on_a_ramp = (_table.c.role == Role.CHALLENGER) & (_table.c.traffic_share > 0)
+    for green in standing(connection, on_a_ramp):
+        end(connection, green, decision, ended_by)
+        begin(connection, Role.CHALLENGER, green.version, decision, ended_by)
+
+
+def _champion(connection: Connection) -> Deployment | None:
+    found = standing(connection, _table.c.role == Role.CHAMPION)
+    return found[0] if found else None
+
+
+def _by_id(connection: Connection, identity: int) -> Deployment:
+    return _deployment(connection.execute(select(*_COLUMNS).where(_table.c.id == identity)).mappings().one())
 
 
 def _deployment(row: RowMapping) -> Deployment:

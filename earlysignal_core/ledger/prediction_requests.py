@@ -11,7 +11,7 @@ from earlysignal_core.ledger import rows, schema
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.moments import utc
 from earlysignal_core.ledger.rows import Incoming
-from earlysignal_core.ledger.vocabulary import Fallback
+from earlysignal_core.ledger.vocabulary import Arm, Fallback
 
 _table = schema.prediction_requests
 _COLUMNS = [column for column in _table.c if column.name != "created_at"]
@@ -41,6 +41,8 @@ class PredictionRequest:
         The version that answered; None where none did.
     error : str or None
         What went wrong, be it that a fallback answered all the same.
+    arm : Arm or None
+        Whose it was, where two models shared the answers and one was asked.
     """
 
     requested_at: datetime
@@ -52,6 +54,7 @@ class PredictionRequest:
     event: str | None = None
     model_version: str | None = None
     error: str | None = None
+    arm: Arm | None = None
 
 
 def record(ledger: Ledger, requests: Sequence[PredictionRequest]) -> None:

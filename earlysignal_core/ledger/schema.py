@@ -37,6 +37,7 @@ from earlysignal_core.ledger.vocabulary import (
     Confidence,
     Fallback,
     Horizon,
+    JudgedBy,
     OutcomeStatus,
     RetrainState,
     Role,
@@ -147,7 +148,9 @@ prediction_requests = _table(
     Column("latency_ms", Double, nullable=False),
     Column("error", Text),
     _one_of("fallback", Fallback),
+    _one_of("arm", Arm),
 )
+prediction_requests.append_column(Column("arm", Text))
 
 deployments = _table(
     "deployments",
@@ -181,12 +184,17 @@ ml_ab_tests = _table(
     Column("winner", Text),
     Column("decided_by", ForeignKey(decisions.c.id), nullable=False),
     Column("ended_by", ForeignKey(decisions.c.id)),
+    CheckConstraint("assigned_until >= start_date", name="assigned_after_it_began"),
     CheckConstraint("traffic_split BETWEEN 0 AND 100", name="split_is_a_percentage"),
     CheckConstraint("(status = 'running') = (ended_by IS NULL)", name="ended_by_a_decision"),
     _one_of("status", ABTestStatus),
     _one_of("winner", Arm),
+    _one_of("judged_by", JudgedBy),
     Index("one_running_test", "status", unique=True, postgresql_where=text("status = 'running'")),
 )
+# Columns that a later migration has added stand behind the others in the database, and so here.
+ml_ab_tests.append_column(Column("assigned_until", _moment, nullable=False))
+ml_ab_tests.append_column(Column("judged_by", Text, nullable=False))
 
 retrain_requests = _table(
     "retrain_requests",

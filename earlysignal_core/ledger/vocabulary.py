@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Arm(StrEnum):
-    """Which model of an A/B test an event was assigned to."""
+    """Which model an event was assigned to while two share the answers, in an A/B test or on a ramp."""
 
     CHAMPION = "champion"
     CHALLENGER = "challenger"
@@ -60,6 +60,7 @@ class DecisionKind(StrEnum):
     REFUSAL = "refusal"
     UNDECIDED = "undecided"
     AB_TEST = "ab_test"
+    RAMP = "ramp"
     SHADOW = "shadow"
     RETIREMENT = "retirement"
     ROLL_BACK = "roll_back"
@@ -93,8 +94,15 @@ class Severity(StrEnum):
 
 
 class ABTestStatus(StrEnum):
-    """Where an A/B test stands."""
+    """Where an A/B test stands: completed by its judge, or rolled back because one of its models went before."""
 
     RUNNING = "running"
     COMPLETED = "completed"
     ROLLED_BACK = "rolled_back"
+
+
+class JudgedBy(StrEnum):
+    """Which figure decides an A/B test: the one for whose sake it was begun."""
+
+    AUC = "auc"
+    ACCURACY = "accuracy"

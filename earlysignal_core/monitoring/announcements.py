@@ -23,7 +23,10 @@ _TITLES = {
     DecisionKind.PROMOTION: "{} serves",
     DecisionKind.REFUSAL: "{} is refused",
     DecisionKind.UNDECIDED: "{} stays in shadow",
-    DecisionKind.AB_TEST: "{} asks for an A/B test",
+    DecisionKind.AB_TEST: "{} is tested against the champion",
+    DecisionKind.RAMP: "{} takes a growing share of the answers",
+    DecisionKind.RETIREMENT: "{} is retired",
+    DecisionKind.ROLL_BACK: "{} is rolled back",
 }
 
 

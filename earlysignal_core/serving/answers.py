@@ -7,7 +7,8 @@ from typing import Protocol
 import pandas as pd
 
 from earlysignal_core.ledger.alerts import Alert
-from earlysignal_core.ledger.vocabulary import Confidence, Fallback
+from earlysignal_core.ledger.vocabulary import Arm, Confidence, Fallback
+from earlysignal_core.serving.routing import Route
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Answer:
         What went wrong, be it that a fallback answered all the same.
     features : mapping of str to float
         All that was known of the announcement; empty where it could not be found out.
+    arm : Arm or None
+        Which of two models was asked first, where they share the answers and one was asked.
     """
 
     symbol: str
@@ -58,6 +61,7 @@ class Answer:
     confidence: Confidence | None = None
     error: str | None = None
     features: Mapping[str, float] = field(default_factory=dict, repr=False)
+    arm: Arm | None = None
 
 
 class DeploymentReader(Protocol):
@@ -69,6 +73,10 @@ class DeploymentReader(Protocol):
 
     def previous_champion(self) -> str | None:
         """Return the version that a roll-back would return to, or None where there is none."""
+        ...
+
+    def route(self, at: pd.Timestamp) -> Route | None:
+        """Return how the answers are shared at a moment (UTC), or None where the champion has all of them."""
         ...
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.features.arrays import Values
 from earlysignal_core.ledger.alerts import Alert
-from earlysignal_core.ledger.vocabulary import Fallback, Severity
+from earlysignal_core.ledger.vocabulary import Arm, Fallback, Severity
 from earlysignal_core.serving.answers import Answer
 
 _NAMED = 5
@@ -50,6 +50,11 @@ class Cases:
         values = table[features].to_dict("records")
         for row, known in zip(table.index, values, strict=True):
             self._found[row]["features"] = known
+
+    def assign(self, rows: Iterable[int], arms: Iterable[Arm]) -> None:
+        """Keep whose some requests are, where two models share the answers."""
+        for row, arm in zip(rows, arms, strict=True):
+            self._found[row]["arm"] = arm
 
     def answer(
         self, rows: Iterable[int], probability: Values, predicted_class: Any, levels: Any, **common: Any

@@ -1,38 +1,26 @@
-"""A challenger's way: judged as a recipe, forward, then in shadow, until it is promoted, refused or overtaken."""
+"""A challenger's way: in shadow until it is tested, promoted on a ramp, refused or overtaken."""
 
-import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pandas as pd
-import pyarrow as pa
 
-from earlysignal_core.audit.announcements import share_classes
-from earlysignal_core.datasets.cutoff import moment_of
-from earlysignal_core.datasets.gather import FEATURES, LABELS
-from earlysignal_core.datasets.labels import first_of_each_event
-from earlysignal_core.errors import EarlySignalError, LakeError
-from earlysignal_core.evaluation.adjustment import Prices
-from earlysignal_core.evaluation.comparison import Comparison, Decision, Deploy, compare, decide
-from earlysignal_core.evaluation.forward import Recipe, walk_monthly
-from earlysignal_core.evaluation.metrics import measure
-from earlysignal_core.evaluation.outcomes import outcome_returns
-from earlysignal_core.evaluation.resampling import Resamples
+from earlysignal_core.errors import LakeError
+from earlysignal_core.evaluation.comparison import Deploy
 from earlysignal_core.lake import Lake
-from earlysignal_core.ledger import decisions, deployments, freezes, predictions
+from earlysignal_core.ledger import ab_tests, decisions, deployments, freezes, ramps
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
-from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.vocabulary import DecisionKind
-from earlysignal_core.models.bundle import Bundle, BundleError, NoModelYet, cutoff_of, load
+from earlysignal_core.models.bundle import Bundle, BundleError, NoModelYet, load
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.serving.judging import Judgement, NotJudged, backtest, judged
+from earlysignal_core.serving.trials import TERMS
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription
-from earlysignal_core.tables import KNOWABLE
 
-FOLDER = "forward"
 _ACTS = {
-    Deploy.DEPLOY: DecisionKind.PROMOTION,
+    Deploy.DEPLOY: DecisionKind.RAMP,
     Deploy.AB_TEST_14_DAYS: DecisionKind.AB_TEST,
     Deploy.AB_TEST_7_DAYS: DecisionKind.AB_TEST,
     Deploy.KEEP_CHAMPION: DecisionKind.REFUSAL,
@@ -40,134 +28,12 @@ _ACTS = {
 }
 
 
-class NotJudgedError(EarlySignalError):
-    """A challenger that cannot be judged: a file that this needs is missing or damaged."""
-
-
-@dataclass(frozen=True)
-class NotJudged:
-    """A challenger that cannot be judged now, and why: it stays in shadow."""
-
-    version: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """What a challenger's comparison with the champion says.
-
-    Attributes
-    ----------
-    version : str
-    over : str
-        The champion that it was judged against.
-    comparison : Comparison
-    decision : Decision
-    """
-
-    version: str
-    over: str
-    comparison: Comparison
-    decision: Decision
-
-
-def walk_forward(
-    lake: Lake,
-    source: SourceDescription,
-    settings: Settings,
-    version: str,
-    champion: str,
-    at: pd.Timestamp,
-    *,
-    otherwise: pd.Timestamp | None = None,
-) -> pd.DataFrame:
-    """Judge a challenger's recipe forward since the champion's cutoff, and keep the scores.
-
-    Parameters
-    ----------
-    lake : Lake
-    source : SourceDescription
-    settings : Settings
-        Those that the challenger was trained under.
-    version, champion : str
-    at : Timestamp
-        UTC; nothing that was not known then is used.
-    otherwise : Timestamp, optional
-        Since when (UTC) instead, where the champion's cutoff can no longer be read.
-
-    Returns
-    -------
-    DataFrame
-        As of `evaluation.forward.walk_monthly`, without the events whose outcome is not known yet: a source that is
-        live has no row of them.
-    """
-    try:
-        since = moment_of(cutoff_of(lake, champion))
-    except BundleError:
-        if otherwise is None:
-            raise
-        since = otherwise
-    scores = walk_monthly(Recipe(settings), lake, source, since, at)
-    scores = scores[scores["label"].notna()].reset_index(drop=True)
-    sink = io.BytesIO()
-    scores.to_parquet(sink, index=False)
-    lake.write_bytes(_path(version), sink.getvalue())
-    return scores
-
-
-def judge(
-    ledger: Ledger, lake: Lake, source: SourceDescription, settings: Settings, version: str, at: pd.Timestamp
-) -> Judgement:
-    """Compare a challenger with the champion on the events that both have predicted.
-
-    The challenger's predictions are those of its recipe walked forward, and from its training on its own in shadow.
-    The champion's are those that it has made in production.
-
-    Raises
-    ------
-    LedgerError
-        If there is no champion.
-    NotJudgedError
-        If the champion's cutoff or the challenger's forward scores cannot be read.
-    """
-    serving = deployments.champion(ledger)
-    if serving is None:
-        raise LedgerError(f"{version} cannot be judged: there is no champion. Remedy: promote one first.")
-    try:
-        since = moment_of(cutoff_of(lake, serving.version))
-    except BundleError as error:
-        raise NotJudgedError(str(error)) from error
-    theirs = _one_an_event(predictions.read(ledger, since, at, versions=[serving.version]))
-    forward = _forward(lake, version)
-    shadow = _one_an_event(predictions.read(ledger, since, at, versions=[version]))
-    shadow = shadow[~shadow["event"].isin(forward["event"])]
-    mine = _with_outcomes(lake, source, pd.concat([forward, shadow], ignore_index=True), at)
-    compared = mine[mine["event"].isin(theirs["event"])]
-    comparison = compare(
-        theirs[["event", "probability", "threshold", "as_of"]],
-        mine,
-        _positions(lake, source, compared, at),
-        challengers_tried=tried_since_promotion(ledger),
-        cost_bps=settings.cost_bps,
-    )
-    return Judgement(version, serving.version, comparison, decide(comparison, settings.promotion))
-
-
-def judged(
-    ledger: Ledger, lake: Lake, source: SourceDescription, settings: Settings, version: str, at: pd.Timestamp
-) -> Judgement | NotJudged:
-    """Judge a challenger as `judge` does, or say why it cannot be judged: one lost file is not to stop production."""
-    try:
-        return judge(ledger, lake, source, settings, version, at)
-    except NotJudgedError as error:
-        return NotJudged(version, str(error))
-
-
 def carry_out(ledger: Ledger, judgement: Judgement | NotJudged, at: pd.Timestamp) -> tuple[DecisionKind, str]:
     """Do what a judgement says, and record it with its figures, in one transaction.
 
-    A verdict that asks for an A/B test, or one that finds promotions stopped, leaves the challenger in shadow, and so
-    does what keeps it from being judged.
+    A verdict to deploy begins a ramp, and ends the test of another challenger; one that asks for a test begins it. A
+    verdict that finds promotions stopped, or another ramp (or, for a test, another test) under way, leaves the
+    challenger in shadow, and so does what keeps it from being judged.
 
     Returns
     -------
@@ -186,66 +52,36 @@ def carry_out(ledger: Ledger, judgement: Judgement | NotJudged, at: pd.Timestamp
         return DecisionKind.UNDECIDED, said
     kind, reason = _ACTS[judgement.decision.effective], judgement.decision.reason
     with ledger.transaction() as joined:
-        if kind is DecisionKind.PROMOTION and freezes.is_frozen(joined):
-            kind, reason = DecisionKind.UNDECIDED, f"promotions are stopped; otherwise it would serve: {reason}"
+        if kind in (DecisionKind.RAMP, DecisionKind.AB_TEST) and (obstacle := _obstacle(joined, kind)):
+            kind, reason = DecisionKind.UNDECIDED, f"{obstacle}: {reason}"
         record = _record(judgement, kind, reason, at)
-        if kind is DecisionKind.PROMOTION:
-            deployments.promote(joined, judgement.version, record, over=judgement.over)
-        else:
-            decisions.record(joined, record)
+        match kind:
+            case DecisionKind.RAMP:
+                _end_test(joined, judgement.version, at)
+                ramps.begin(joined, judgement.version, record, over=judgement.over)
+            case DecisionKind.AB_TEST:
+                _begin_test(joined, judgement.version, record, judgement.decision.effective, over=judgement.over)
+            case _:
+                decisions.record(joined, record)
         if kind is DecisionKind.REFUSAL:
             deployments.retire(joined, judgement.version, _record(judgement, DecisionKind.RETIREMENT, reason, at))
     return kind, reason
 
 
-def backtest(
-    lake: Lake, source: SourceDescription, version: str, quarter: Quarter, at: pd.Timestamp
-) -> dict[str, float]:
-    """Return how a model does on a season that has ended, on what it had not learned from.
-
-    Returns
-    -------
-    dict of str to float
-        ``season_n``, ``season_base_rate``, ``season_auc`` with the 95 % interval by company ``season_auc_low`` and
-        ``season_auc_high``, ``season_brier`` and ``season_brier_base_rate``; NaN where undefined. Only ``season_n``,
-        0, of a model that has learned of all of that season, or cannot be loaded: its successor is not to wait for it.
-    """
-    try:
-        model = load(lake, version)
-    except (BundleError, LakeError):
-        return {"season_n": 0.0}
-    rows = lake.read(FEATURES, [quarter])
-    rows = rows[(rows["as_of"] > moment_of(model.until)) & (rows["as_of"] <= at)].reset_index(drop=True)
-    known = _with_outcomes(lake, source, rows, at)
-    known = known[known["label"].notna()].reset_index(drop=True)
-    if known.empty:  # it has learned of all of that season
-        return {"season_n": 0.0}
-    base_rate = model.metadata["base_rate"]
-    threshold, never = (pd.Series(value, index=known.index) for value in (model.threshold, base_rate))
-    probability = pd.Series(model.predict(known), index=known.index)
-    drawn = Resamples.draw(known["company"], seed=0)
-    figures = measure(known["label"], probability, threshold, never, drawn).figures
-    auc = figures["auc"]
-    return {
-        "season_n": float(len(known)),
-        "season_base_rate": figures["base_rate"].value,
-        "season_auc": auc.value,
-        "season_auc_low": auc.low,
-        "season_auc_high": auc.high,
-        "season_brier": figures["brier"].value,
-        "season_brier_base_rate": figures["brier_base_rate"].value,
-    }
-
-
 def enter(
     ledger: Ledger, version: str, reason: str, at: pd.Timestamp, figures: Mapping[str, float] | None = None
 ) -> bool:
-    """Let a new challenger score in shadow, in the place of older ones; False where it is deployed already."""
+    """Let a new challenger score in shadow, in the place of older ones; False where it is deployed already.
+
+    One that is being tested, or on a ramp, goes on.
+    """
     champion, standing = deployments.champion(ledger), deployments.challengers(ledger)
     if version in [deployed.version for deployed in (champion, *standing) if deployed is not None]:
         return False
+    test = ab_tests.running(ledger)
+    tested = None if test is None else test.challenger_version
     with ledger.transaction() as joined:
-        for older in standing:
+        for older in (each for each in standing if not each.traffic_share and each.version != tested):
             overtaken = decisions.Decision(
                 DecisionKind.RETIREMENT, at, f"overtaken by {version}", rule="one challenger"
             )
@@ -312,37 +148,67 @@ def place(
     return kind, said
 
 
-def is_undecided(ledger: Ledger, version: str) -> bool:
-    """Say whether a challenger is still to be judged: one that asks for an A/B test has had its look.
+def is_to_be_judged(ledger: Ledger, deployed: Deployment) -> bool:
+    """Say whether a challenger waits for its look: one that asks for an A/B test, or shares the answers, has had it.
 
     Whoever judges the same two models again and again, until one look says so, promotes by chance.
     """
-    found = decisions.read(ledger)
-    verdicts = found[(found["subject"] == version) & found["kind"].isin([DecisionKind.UNDECIDED, DecisionKind.AB_TEST])]
-    return verdicts.empty or verdicts["kind"].iloc[-1] == DecisionKind.UNDECIDED
+    test = ab_tests.running(ledger)
+    is_tested = test is not None and test.challenger_version == deployed.version
+    return not (deployed.traffic_share or is_tested or _waiting_verdict(ledger, deployed.version) is not None)
 
 
-def tried_since_promotion(ledger: Ledger) -> int:
-    """Return how many challengers have been tried since the last promotion."""
-    found = decisions.read(ledger)
-    after = found[found["kind"] == DecisionKind.PROMOTION]["id"].max()
-    shadows = found[found["kind"] == DecisionKind.SHADOW]
-    return int((shadows["id"] > after).sum()) if pd.notna(after) else len(shadows)
-
-
-def take_back_if_failing(ledger: Ledger, failed: int, asked: int, at: pd.Timestamp) -> Deployment | None:
-    """Roll back a champion that could not be loaded or has erred, where another model has answered in its place."""
-    if not failed:
+def begin_waiting_test(ledger: Ledger, at: pd.Timestamp) -> decisions.Decision | None:
+    """Begin the test of a challenger whose verdict asked for one when it could not be; None where none can begin."""
+    if _obstacle(ledger, DecisionKind.AB_TEST):
         return None
-    current = deployments.champion(ledger)
-    if current is None or current.predecessor is None:
+    champion = deployments.champion(ledger)
+    for waiting in deployments.challengers(ledger):
+        verdict = _waiting_verdict(ledger, waiting.version)
+        if champion is not None and verdict is not None:
+            cause = f"its turn has come: {verdict.cause}"
+            decision = replace(verdict, kind=DecisionKind.AB_TEST, at=at, cause=cause)
+            _begin_test(ledger, waiting.version, decision, Deploy(str(decision.effective)), over=champion.version)
+            return decision
+    return None
+
+
+def _waiting_verdict(ledger: Ledger, version: str) -> decisions.Decision | None:
+    """Return the last verdict on a challenger against today's champion, if it asks for a test that has to wait."""
+    champion, found = deployments.champion(ledger), decisions.read(ledger, kind=DecisionKind.UNDECIDED)
+    found = found[found["subject"] == version]
+    if champion is None or found.empty or found["effective"].iloc[-1] not in TERMS:
         return None
-    figures = {"requests": float(asked), "champion_failures": float(failed)}
-    cause = f"{current.version} failed for {failed} of {asked} requests, and its predecessor answered"
-    decision = decisions.Decision(
-        DecisionKind.ROLL_BACK, at, cause, "champion_failures > 0", figures, raw="roll back", effective="roll back"
-    )
-    return deployments.roll_back(ledger, decision, of=current.version)
+    last = found.iloc[-1]
+    if last["at"] < champion.since:
+        return None
+    names = ("kind", "at", "cause", "rule", "figures", "raw", "effective", "decided_by", "subject")
+    return decisions.Decision(**{name: last[name] for name in names})
+
+
+def _begin_test(ledger: Ledger, version: str, decision: decisions.Decision, verdict: Deploy, *, over: str) -> None:
+    terms = TERMS[verdict]
+    ab_tests.begin(ledger, version, decision, over=over, split=terms.split, days=terms.days, judged_by=terms.judged_by)
+
+
+def _obstacle(ledger: Ledger, kind: DecisionKind) -> str | None:
+    """Say what keeps a challenger from sharing the answers now; None where nothing does."""
+    if freezes.is_frozen(ledger):
+        return "promotions are stopped; otherwise it would serve"
+    if (ramp := ramps.running(ledger)) is not None:
+        return f"{ramp.version} is on a ramp; otherwise it would serve"
+    if kind is DecisionKind.AB_TEST and (test := ab_tests.running(ledger)) is not None:
+        return f"{test.challenger_version} is being tested; otherwise it would be"
+    return None
+
+
+def _end_test(ledger: Ledger, version: str, at: pd.Timestamp) -> None:
+    """End the test that runs: its own, or that of a challenger which this one overtakes."""
+    test = ab_tests.running(ledger)
+    if test is not None:
+        told = f"{version} is to serve at once"
+        overtaken = decisions.Decision(DecisionKind.RETIREMENT, at, told, rule="one shares the answers")
+        deployments.retire(ledger, test.challenger_version, overtaken)
 
 
 def _record(judgement: Judgement, kind: DecisionKind, reason: str, at: pd.Timestamp) -> decisions.Decision:
@@ -370,51 +236,3 @@ def _why_lost(lake: Lake, version: str) -> str | None:
     except (BundleError, LakeError) as error:
         return str(error)
     return None
-
-
-def _forward(lake: Lake, version: str) -> pd.DataFrame:
-    """Read what `walk_forward` kept, without the labels."""
-    path = _path(version)
-    try:
-        return pd.read_parquet(io.BytesIO(lake.read_bytes(path))).drop(columns="label")
-    except (LakeError, pa.ArrowException, OSError) as error:
-        raise NotJudgedError(
-            f"{path} is missing or damaged ({type(error).__name__}). Remedy: restore it from a copy, or train a new "
-            f"challenger (`earlysignal retrain`)."
-        ) from error
-
-
-def _one_an_event(rows: pd.DataFrame) -> pd.DataFrame:
-    told = rows[rows["predicted_probability"].notna()].drop_duplicates("event", keep="last")
-    return told.rename(columns={"predicted_probability": "probability"})
-
-
-def _with_outcomes(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
-    """Return rows with the labels that were known at a moment, and their announcement as it came."""
-    near = _near(source, rows, LABELS, lake)
-    if not near:
-        return rows.assign(label=float("nan"), company=rows["symbol"])
-    labels = lake.read(LABELS, near)
-    known = first_of_each_event(labels[labels[KNOWABLE] <= at])
-    came = known[["event", "announced_on", "label"]].rename(columns={"announced_on": "came_on"})
-    joined = rows.merge(came, on="event", how="left")
-    joined["announced_on"] = joined.pop("came_on").fillna(joined["announced_on"])
-    earnings = lake.read("earnings", near)
-    return joined.assign(company=joined["symbol"].replace(share_classes(earnings[earnings[KNOWABLE] <= at])))
-
-
-def _positions(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
-    prices = Prices.load(lake, source, _near(source, rows, "ohlcv", lake)).known(at).on_one_basis()
-    return outcome_returns(rows.reset_index(drop=True), prices, source.benchmark).positions
-
-
-def _near(source: SourceDescription, rows: pd.DataFrame, table: str, lake: Lake) -> list[Quarter]:
-    """Return the quarters of a table that tell of some announcements: from before the first to after the last."""
-    if rows.empty:
-        return []
-    first, last = Quarter.of(rows["announced_on"].min()), Quarter.of(rows["announced_on"].max())
-    return [q for q in Quarter.range(first - 1, last + 1) if q in source.quarters and lake.has(table, q)]
-
-
-def _path(version: str) -> str:
-    return f"{FOLDER}/{version}.parquet"

@@ -13,16 +13,16 @@ from earlysignal_core.ledger import predictions
 from earlysignal_core.ledger.alerts import Alert, raise_alert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment
-from earlysignal_core.ledger.vocabulary import Fallback, Severity
+from earlysignal_core.ledger.vocabulary import Arm, Fallback, Severity
 from earlysignal_core.models.bundle import BundleError
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.serving.answers import Answer
-from earlysignal_core.serving.challengers import take_back_if_failing
 from earlysignal_core.serving.model_cache import ModelCache
 from earlysignal_core.serving.recorder import LedgerRecorder
 from earlysignal_core.serving.selection import reasons, select
 from earlysignal_core.serving.service import EarlySignalService
 from earlysignal_core.serving.shadow import score_in_shadow
+from earlysignal_core.serving.taking_back import stop_challenger_if_failing, take_back_if_failing
 from earlysignal_core.settings import ServingSettings
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import KNOWABLE
@@ -39,7 +39,7 @@ def answer_and_record(
     at: pd.Timestamp,
     settings: ServingSettings,
 ) -> Deployment | None:
-    """Answer for some examples, let challengers score them in shadow, and take back a champion that fails.
+    """Answer for some examples, let challengers score them in shadow, and take back whoever fails.
 
     All of it is one transaction.
 
@@ -54,7 +54,9 @@ def answer_and_record(
             lake, source, recorder, recorder, recorder, clock=lambda: at, settings=settings, models=models
         )
         answers = service.predict_batch(examples)
-        score_in_shadow(joined, models, answers, at)
+        route, shadow = recorder.route(at), score_in_shadow(joined, models, answers, at)
+        if route is not None:
+            stop_challenger_if_failing(joined, route, answers, shadow.skipped.get(route.version), at)
         failed = _failures_of_the_champion(answers, recorder.champion(), models)
         back = take_back_if_failing(joined, failed, len(answers), at)
         if back is not None:
@@ -71,7 +73,11 @@ def _failures_of_the_champion(answers: list[Answer], champion: str | None, model
 
     A champion that is taken back does not return by itself, and a disk that stumbled says nothing against it.
     """
-    replaced = [answer for answer in answers if answer.fallback is Fallback.PREVIOUS_VERSION]
+    replaced = [
+        answer
+        for answer in answers
+        if answer.fallback is Fallback.PREVIOUS_VERSION and answer.arm is not Arm.CHALLENGER
+    ]
     if not replaced or champion is None:
         return 0
     try:

@@ -12,6 +12,7 @@ from earlysignal_core.ledger.prediction_requests import PredictionRequest
 from earlysignal_core.ledger.predictions import NO_MODEL, RULE
 from earlysignal_core.ledger.vocabulary import Fallback
 from earlysignal_core.serving.answers import Answer
+from earlysignal_core.serving.routing import Route, route_at
 
 
 class LedgerRecorder:
@@ -37,6 +38,10 @@ class LedgerRecorder:
         deployed = deployments.previous_champion(self._ledger)
         return deployed.version if deployed else None
 
+    def route(self, at: pd.Timestamp) -> Route | None:
+        """Return how the answers are shared at a moment (UTC), or None where the champion has all of them."""
+        return route_at(self._ledger, at)
+
     def record(self, answers: Sequence[Answer]) -> None:
         """Record requests, and what was said of the events among them; all or none.
 
@@ -55,6 +60,7 @@ class LedgerRecorder:
                 event=answer.event,
                 model_version=_version(answer),
                 error=answer.error,
+                arm=answer.arm,
             )
             for answer in answers
         ]
@@ -100,6 +106,7 @@ def _predictions(answers: Sequence[Answer]) -> pd.DataFrame:
             answer.model_sha256,
             answer.dataset_sha256,
             answer.confidence,
+            answer.arm,
         )
         for answer in answers
     ]
@@ -112,9 +119,10 @@ def _predictions(answers: Sequence[Answer]) -> pd.DataFrame:
         "model_sha256",
         "dataset_sha256",
         "confidence_level",
+        "arm",
     ]
     said = pd.DataFrame(rows, columns=columns, dtype="object")
-    return pd.concat([events(answers), said], axis=1).assign(served=True, arm=None)
+    return pd.concat([events(answers), said], axis=1).assign(served=True)
 
 
 def _version(answer: Answer) -> str | None:

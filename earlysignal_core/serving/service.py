@@ -9,7 +9,7 @@ import pandas as pd
 
 from earlysignal_core.features.table import active_features, feature_table, scheduled_examples, view
 from earlysignal_core.lake import Lake
-from earlysignal_core.ledger.vocabulary import Confidence, Fallback, Severity
+from earlysignal_core.ledger.vocabulary import Arm, Confidence, Fallback, Severity
 from earlysignal_core.models.baselines import LAST, LAST_SURPRISE_OVER
 from earlysignal_core.serving.answers import AlertSink, Answer, DeploymentReader, PredictionLog
 from earlysignal_core.serving.cases import Cases, UnknownEventError
@@ -161,19 +161,30 @@ class EarlySignalService:
         return table.drop(index=refused.index)
 
     def _by_models(self, table: pd.DataFrame, cases: Cases) -> tuple[pd.DataFrame, bool]:
-        """Let the champion answer, then its predecessor; return the rows that are left and whether a model loaded."""
-        any_loaded = False
-        for fallback, version in (
-            (Fallback.NONE, self._deployments.champion()),
-            (Fallback.PREVIOUS_VERSION, self._deployments.previous_champion()),
-        ):
-            if table.empty:
-                break
-            model = self._load(version, table, cases)
-            if model is not None:
-                any_loaded = True
-                table = self._by_model(model, fallback, table, cases)
-        return table, any_loaded
+        """Let the champion answer, then its predecessor; before them a challenger for its share of the events.
+
+        Returns the rows that are left and whether a model loaded.
+        """
+        if table.empty:
+            return table, False
+        versions = [self._deployments.champion(), self._deployments.previous_champion()]
+        route, chains = self._deployments.route(self._clock()), [(table, versions)]
+        if route is not None:
+            arms = [route.arm(event) for event in table["event"]]
+            cases.assign(table.index, arms)
+            is_challengers = np.array([arm is Arm.CHALLENGER for arm in arms])
+            chains = [(table[is_challengers], [route.version, *versions]), (table[~is_challengers], versions)]
+        left, any_loaded = [], False
+        for rows, chain in chains:
+            unanswered = rows
+            for place, version in enumerate(chain):
+                model = None if unanswered.empty else self._load(version, unanswered, cases)
+                if model is not None:
+                    any_loaded = True
+                    fallback = Fallback.PREVIOUS_VERSION if place else Fallback.NONE
+                    unanswered = self._by_model(model, fallback, unanswered, cases)
+            left.append(unanswered)
+        return pd.concat(left), any_loaded
 
     def _load(self, version: str | None, table: pd.DataFrame, cases: Cases) -> LoadedModel | None:
         if version is None:

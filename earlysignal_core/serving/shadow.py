@@ -1,4 +1,7 @@
-"""Challengers in shadow: each scores every event of a batch, and none of it is served."""
+"""Challengers in shadow: each scores every event of a batch, and none of it is served.
+
+Where a challenger has answered, it is the champion that scores in shadow: of every event both are known.
+"""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -10,7 +13,7 @@ import pandas as pd
 from earlysignal_core.ledger import alerts, deployments, predictions
 from earlysignal_core.ledger.alerts import Alert
 from earlysignal_core.ledger.connection import Ledger
-from earlysignal_core.ledger.vocabulary import Severity
+from earlysignal_core.ledger.vocabulary import Arm, Severity
 from earlysignal_core.models.bundle import BundleError
 from earlysignal_core.serving.answers import Answer
 from earlysignal_core.serving.confidence import confidence
@@ -22,12 +25,12 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ShadowScores:
-    """What the challengers did, by version.
+    """What the models beside those that answered did, by version.
 
     Attributes
     ----------
     recorded : mapping of str to int
-        How many predictions are new, of each challenger that scored.
+        How many predictions are new, of each model that scored.
     skipped : mapping of str to str
         Why the others did not.
     """
@@ -39,8 +42,9 @@ class ShadowScores:
 def score_in_shadow(ledger: Ledger, models: ModelCache, answers: Iterable[Answer], now: pd.Timestamp) -> ShadowScores:
     """Let every open challenger score the events of a batch whose features are known, answered or not.
 
-    A challenger that cannot be loaded, or fails at any of them, records nothing and is told as an alert; the others
-    go on. Failures of the ledger leave as exceptions. Repeating is safe: what is recorded stays.
+    The champion scores those that were assigned to a challenger. A model that cannot be loaded, or fails at any of
+    them, records nothing and is told as an alert; the others go on. Failures of the ledger leave as exceptions.
+    Repeating is safe: what is recorded stays.
 
     Parameters
     ----------
@@ -50,10 +54,14 @@ def score_in_shadow(ledger: Ledger, models: ModelCache, answers: Iterable[Answer
     now : Timestamp
         On the domain's clock (UTC).
     """
-    batch = list(by_features(answer for answer in answers if answer.event is not None and answer.features))
+    known = [answer for answer in answers if answer.event is not None and answer.features]
+    to_score = {challenger.version: known for challenger in deployments.challengers(ledger)}
+    champion = deployments.champion(ledger)
+    if champion is not None and (assigned := [answer for answer in known if answer.arm is Arm.CHALLENGER]):
+        to_score[champion.version] = assigned
     recorded, skipped = {}, {}
-    for challenger in deployments.challengers(ledger):
-        version = challenger.version
+    for version, scored in to_score.items():
+        batch = list(by_features(scored))
         try:
             model = models.get(version)
             said = [(_scored(model, alike, features, now), features) for alike, features in batch]
@@ -95,6 +103,6 @@ def _alert(version: str, now: pd.Timestamp, problem: str) -> Alert:
         day=now.tz_convert("UTC").tz_localize(None).normalize(),
         at=now,
         severity=Severity.WARNING,
-        title=f"Challenger {version} cannot score in shadow",
+        title=f"{version} cannot score in shadow",
         body=problem,
     )
