@@ -66,6 +66,7 @@ def _description(described: SourceDescription, tables: list[str], name: str | No
         tables=tables,
         assumptions=[line for line in described.assumptions if line != CONSENSUS_ASSUMED],
         prices=described.prices,
+        membership=described.membership,
         settings=described.settings,
         **days,
     )
