@@ -15,6 +15,7 @@ from rich.markup import escape
 from earlysignal_assets import tables_shown
 from earlysignal_assets.cli_production import production
 from earlysignal_assets.cli_replay import replays
+from earlysignal_assets.cli_tape import tapes
 from earlysignal_assets.terminal import Tape, console, progress, report_failures
 from earlysignal_assets.workspace import Workspace, choose_source
 from earlysignal_core.errors import EarlySignalError, SourceError
@@ -167,6 +168,7 @@ def audit(
 
 app.add_typer(production)
 app.add_typer(replays)
+app.add_typer(tapes)
 
 
 def _workspace(tape: Path | None, *, universe: str | None = None) -> Workspace:
