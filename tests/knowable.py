@@ -88,6 +88,29 @@ def actions(symbol: str, *rows: tuple[str, str, float]) -> pd.DataFrame:
     return frame.assign(symbol=symbol, session=session, available_at=session_closes()[position(session)])
 
 
+def statements(symbol: str, *rows: tuple[str, float, str]) -> pd.DataFrame:
+    """Income statements as (period's end, revenue, day of filing), known at 22:00 UTC of that day."""
+    frame = pd.DataFrame(rows, columns=["period_end", "revenue", "filed"])
+    available = (pd.to_datetime(frame["filed"]) + pd.Timedelta(hours=22)).dt.tz_localize("UTC")
+    others = dict.fromkeys(["net_income", "total_assets", "shares_outstanding"], NAN)
+    return frame.assign(symbol=symbol, period_end=pd.to_datetime(frame["period_end"]), available_at=available, **others)
+
+
+def trades(symbol: str, *rows: tuple[Any, ...]) -> pd.DataFrame:
+    """Form 4 trades as (day, code, shares, price, owner, day of acceptance), known at 22:00 UTC of that day."""
+    frame = pd.DataFrame(rows, columns=["transaction_date", "code", "shares", "price", "owner", "accepted"])
+    available = (pd.to_datetime(frame["accepted"]) + pd.Timedelta(hours=22)).dt.tz_localize("UTC")
+    day = pd.to_datetime(frame["transaction_date"])
+    frame = frame.assign(symbol=symbol, form="4", transaction_date=day, available_at=available)
+    return frame.astype({"code": "str", "owner": "str"})
+
+
+def filings(symbol: str, *rows: tuple[str, str]) -> pd.DataFrame:
+    """Filings as (form, day of acceptance), known at 22:00 UTC of that day."""
+    full = [(None, None, NAN, NAN, None, accepted) for _, accepted in rows]
+    return trades(symbol, *full).assign(form=[form for form, _ in rows])
+
+
 def companies(**sectors: str | None) -> pd.DataFrame:
     """Companies by symbol and sector, all with the same sector fund."""
     frame = pd.DataFrame({"symbol": list(sectors), "sector": list(sectors.values())})
@@ -106,7 +129,7 @@ def source(tables: Mapping[str, Any], **changes: Any) -> SourceDescription:
         "last_event": "2018-Q4",
         "since": dict.fromkeys(tables, "2000-Q1"),
         "prices": "raw" if "corporate_actions" in tables else "adjusted",
-        "provides": (*(f"macro:{name}" for name in SERIES), "ohlcv:etf_volume"),
+        "provides": (*(f"macro:{name}" for name in SERIES), "ohlcv:etf_volume", "sec_filings:4", "sec_filings:8-K"),
         "assumptions": (),
         "settings": TapeSettings(),
     }

@@ -122,6 +122,8 @@ def generated(seed: int) -> Tape:
     }
     tables["earnings_estimates"] = _estimates(tables["earnings"], random)
     tables["corporate_actions"] = pd.concat([_actions(symbol, random) for symbol in "ABCD"])
+    tables["income_statements"] = pd.concat([_statements(symbol, random) for symbol in "ABCD"])
+    tables["sec_filings"] = pd.concat([_filings(symbol, random) for symbol in "ABCD"])
     tables = {name: checked(name, frame) for name, frame in tables.items()}
     lately = tables["earnings"][tables["earnings"]["announced_on"] >= "2017-06-01"]
     return Tape(tables, knowable.source(tables), examples(lately, None, tables["universe"]))
@@ -224,6 +226,28 @@ def _actions(symbol: str, random: np.random.Generator) -> pd.DataFrame:
     )
     delay = pd.to_timedelta(np.where(random.random(len(frame)) < 0.2, 20, 0), "D")
     return frame.assign(available_at=session_closes()[position(frame["session"]) + 1] + delay)
+
+
+def _statements(symbol: str, random: np.random.Generator) -> pd.DataFrame:
+    end = pd.date_range("2015-03-31", "2018-06-30", freq="QE")
+    end = end[random.random(len(end)) < 0.93]
+    filed = end + pd.to_timedelta(random.integers(20, 80, len(end)), "D")
+    revenue = np.where(random.random(len(end)) < 0.05, np.nan, random.lognormal(5, 0.2, len(end)))
+    first = knowable.statements(symbol, *zip(end, revenue, filed, strict=True))
+    restated = first.sample(4, random_state=random.integers(2**31))
+    return pd.concat([first, restated.assign(revenue=90.0, available_at=restated[KNOWABLE] + pd.Timedelta(days=60))])
+
+
+def _filings(symbol: str, random: np.random.Generator) -> pd.DataFrame:
+    day = pd.Timestamp("2016-09-01") + pd.to_timedelta(random.integers(0, 690, 150), "D")
+    code, owner = random.choice(["P", "S"], 150), random.choice(["Ash", "Brook"], 150)
+    accepted = day + pd.to_timedelta(random.choice([0, 1, 2, 40], 150), "D")
+    size, price = random.integers(1, 500, 150) * 10.0, random.uniform(40, 60, 150)
+    trades = knowable.trades(symbol, *zip(day, code, size, price, owner, accepted, strict=True))
+    jointly = trades.sample(30, random_state=random.integers(2**31)).assign(owner="Trust")
+    reported = pd.Timestamp("2016-09-01") + pd.to_timedelta(random.integers(0, 690, 60), "D")
+    reports = knowable.filings(symbol, *((random.choice(["8-K", "10-Q"]), day) for day in reported))
+    return pd.concat([trades, jointly, reports])
 
 
 def _series(name: str, random: np.random.Generator) -> pd.DataFrame:

@@ -15,7 +15,8 @@ from earlysignal_core.tables import TABLES
 
 REPOSITORY = Path(__file__).parents[1]
 FAMILIES = {
-    "fundamentals": "earnings_surprise",
+    "filings": "sec_8k_filing_count_30d",
+    "fundamentals": "earnings_surprise revenue_growth_accel",
     "history": """
         announcement_date_shift announcement_return_abs_4q beat_rate_8q beat_streak days_since_last_announcement
         drift_since_last_announcement eps_growth_yoy eps_season eps_volatility_to_price estimate_to_price
@@ -23,9 +24,13 @@ FAMILIES = {
         same_season_surprise_mean sector_season_large_beat_rate surprise_mean_4q surprise_mean_8q surprise_median_8q
         surprise_std_8q threshold_z
     """,
+    "insiders": """
+        insider_buy_volume_30d insider_net_activity insider_sell_volume_30d sec_insider_buying_ratio
+    """,
     "interactions": """
         days_to_earnings earnings_surprise_x_price_momentum earnings_surprise_x_volume fed_rate_x_sector_beta
-        gdp_growth_x_cyclical_exposure quarter_end_effect volatility_x_volume_ratio
+        gdp_growth_x_cyclical_exposure pe_ratio_x_price_momentum quarter_end_effect revenue_growth_x_relative_strength
+        volatility_x_volume_ratio
     """,
     "macro": """
         cpi_inflation_rate credit_spread_change dollar_index_change fed_rate_change_30d gdp_growth_rate

@@ -1,6 +1,20 @@
 import numpy as np
 import pytest
-from knowable import FUND, MARKET, NAN, asked, bars, companies, series, surprises, value, world
+from knowable import (
+    FUND,
+    MARKET,
+    NAN,
+    actions,
+    announcements,
+    asked,
+    bars,
+    companies,
+    series,
+    statements,
+    surprises,
+    value,
+    world,
+)
 
 from earlysignal_core.features.interactions import (
     days_to_earnings,
@@ -8,7 +22,9 @@ from earlysignal_core.features.interactions import (
     earnings_surprise_x_volume,
     fed_rate_x_sector_beta,
     gdp_growth_x_cyclical_exposure,
+    pe_ratio_x_price_momentum,
     quarter_end_effect,
+    revenue_growth_x_relative_strength,
     volatility_x_volume_ratio,
 )
 
@@ -56,3 +72,21 @@ def test_quarter_end_effect(day: str, sessions: int) -> None:
     # The second quarter of 2018 ended on Friday 29 June; the sessions after it are 2, 3, 5, 6, 9 … 13 July.
     at = world(surprises("A", 1), about=asked(day), features={quarter_end_effect.name: quarter_end_effect})
     assert at.value(quarter_end_effect)[0] == pytest.approx(1 - min(sessions, 10) / 10)
+
+
+def test_price_to_trailing_earnings_times_momentum_is_on_one_share_basis() -> None:
+    quarters = [("17-Jun", "2017-07-24"), ("17-Sep", "2017-10-24"), ("17-Dec", "2018-01-24"), ("18-Mar", "2018-04-24")]
+    earned = [
+        announcements("A", (*quarter, 1.0, eps)) for quarter, eps in zip(quarters, [2.0, 2.0, 2.0, 1.0], strict=True)
+    ]
+    split = actions("A", ("2018-03-01", "split", 2.0))  # the first three became 1 dollar a share
+    assert value(pe_ratio_x_price_momentum, *earned, split, RISEN) == pytest.approx(104 / 4 * 0.04)
+    assert np.isnan(value(pe_ratio_x_price_momentum, *earned[1:], split, RISEN)), "one of the four is missing"
+    loss = announcements("A", ("18-Mar", "2018-04-24", 1.0, -3.0))
+    assert np.isnan(value(pe_ratio_x_price_momentum, *earned[:3], loss, split, RISEN)), "no earnings to divide by"
+
+
+def test_revenue_growth_times_the_sectors_strength() -> None:
+    sold = statements("A", ("2017-03-31", 100.0, "2017-05-01"), ("2018-03-31", 125.0, "2018-05-01"))
+    fund, market = bars(FUND, [100.0] * 20 + [106.0]), bars(MARKET, [100.0] * 20 + [102.0])
+    assert value(revenue_growth_x_relative_strength, sold, fund, market) == pytest.approx(0.25 * 0.04)

@@ -2,12 +2,19 @@
 
 import numpy as np
 
-from earlysignal_core.features._windows import beta, deviation, returns
+from earlysignal_core.features._announcements import per_share
+from earlysignal_core.features._statements import days_back as days_of_statements
+from earlysignal_core.features._statements import revenue, year_on_year
+from earlysignal_core.features._windows import beta, deviation, ratio, returns
 from earlysignal_core.features.arrays import Values
 from earlysignal_core.features.catalogue import feature
 from earlysignal_core.features.fundamentals import earnings_surprise
-from earlysignal_core.features.macro import fed_rate_change_30d, gdp_growth_rate
-from earlysignal_core.features.point_in_time import BENCHMARK, PointInTime
+from earlysignal_core.features.macro import (
+    fed_rate_change_30d,
+    gdp_growth_rate,
+    sector_relative_strength,
+)
+from earlysignal_core.features.point_in_time import BENCHMARK, PointInTime, days_back
 from earlysignal_core.features.price import price_change_20d, volume_ratio
 from earlysignal_core.trading_calendar import sessions
 
@@ -59,6 +66,33 @@ def gdp_growth_x_cyclical_exposure(at: PointInTime) -> Values:
     sector = at.examples["sector"]
     exposure = np.where(sector.isna(), np.nan, sector.isin(_CYCLICAL))
     return gdp_growth_rate(at) * exposure
+
+
+@feature(
+    family=FAMILY,
+    unit="ratio × fraction",
+    needs={"earnings": 4, "corporate_actions": days_back("earnings", 4), "ohlcv": 1},
+    requires=("prices:raw",),
+    of=(price_change_20d,),
+)
+def pe_ratio_x_price_momentum(at: PointInTime) -> Values:
+    """C[t] over the EPS of the last four fiscal quarters, on one share basis, × price_change_20d.
+
+    NaN where one of the four is missing, or their sum is not positive.
+    """
+    earned = per_share(at, "eps_actual", 4).sum(axis=1)
+    return ratio(at.latest("ohlcv", "close"), earned) * price_change_20d(at)
+
+
+@feature(
+    family=FAMILY,
+    unit="fraction × fraction",
+    needs={"income_statements": days_of_statements(4)},
+    of=(sector_relative_strength,),
+)
+def revenue_growth_x_relative_strength(at: PointInTime) -> Values:
+    """Year-on-year revenue growth of the latest filed quarter × sector_relative_strength."""
+    return year_on_year(revenue(at, 4))[:, 0] * sector_relative_strength(at)
 
 
 @feature(family=FAMILY, unit="days")

@@ -1,14 +1,18 @@
 """One table as the point-in-time view holds it: its rows, when each became known, and its columns as numbers."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from earlysignal_core.features.arrays import DAY, NOT_THERE, Moments, Rows, Values
+from earlysignal_core.features.arrays import DAY, NOT_THERE, Flags, Moments, Rows, Values
 from earlysignal_core.features.knowledge import NEVER, DatedRows, SteppedRows
 from earlysignal_core.tables import KNOWABLE, Axis, Table, fiscal_quarter, own_date
 from earlysignal_core.trading_calendar import position, sessions
+
+Choice = Callable[[pd.DataFrame], Flags]
+"""Which rows of a table are meant. What it says of a row may depend on others that became known with it, no more."""
 
 
 class KnownTable:
@@ -25,6 +29,7 @@ class KnownTable:
         self.contract, self.frame = contract, frame
         self.of_an_event = "fiscal_period" in contract.key
         self._columns: dict[str, Values] = {}
+        self._chosen: dict[Choice, ChosenRows] = {}
 
     @cached_property
     def available(self) -> Moments:
@@ -41,6 +46,12 @@ class KnownTable:
         if isinstance(self._index, SteppedRows):
             return self._index.locate(owners, moments, last_steps, length)
         return self._index.locate(owners, moments, length)
+
+    def only(self, choice: Choice) -> "ChosenRows":
+        """Return the index of some of the rows, made once for each choice."""
+        if choice not in self._chosen:
+            self._chosen[choice] = ChosenRows(self, np.flatnonzero(choice(self.frame)))
+        return self._chosen[choice]
 
     def since(self, rows: Rows, oldest_day: Rows) -> Rows:
         """Return the row numbers with those NOT_THERE whose own date lies before a day, one for each example."""
@@ -89,6 +100,18 @@ class KnownTable:
             quarters = fiscal_quarter(self.frame["fiscal_period"], self.frame[self.contract.date])
             return SteppedRows(owners, quarters, self.available)
         return DatedRows(owners, self.days, self.available, revised=KNOWABLE in self.contract.key)
+
+
+class ChosenRows:
+    """Some rows of a table, found as the table finds all; what it returns are row numbers of the whole table."""
+
+    def __init__(self, table: KnownTable, rows: Rows) -> None:
+        self._rows = np.append(rows, NOT_THERE)
+        self._table = KnownTable(table.contract, table.frame.iloc[rows])
+
+    def locate(self, owners: pd.Series, moments: Moments, last_steps: Rows, length: int) -> Rows:
+        """Return the last of them that were known, shape (n, length)."""
+        return self._rows[self._table.locate(owners, moments, last_steps, length)]
 
 
 def _nanoseconds(values: pd.Series) -> Moments:

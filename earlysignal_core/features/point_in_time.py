@@ -8,7 +8,7 @@ import pandas as pd
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.features.arrays import DAY, NOT_THERE, Moments, Rows, Values
 from earlysignal_core.features.catalogue import Feature, look_back
-from earlysignal_core.features.known_table import KnownTable
+from earlysignal_core.features.known_table import Choice, KnownTable
 from earlysignal_core.features.peers import Among, Asker, Hit, Peers
 from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK, Bars, Splits, session_days
 from earlysignal_core.sources.source import SourceDescription
@@ -103,6 +103,11 @@ class PointInTime:
         return table in self._source.tables
 
     @property
+    def prices_are_raw(self) -> bool:
+        """Whether prices and volumes arrive on the share basis of their day; else later splits are worked in."""
+        return self._source.prices == "raw"
+
+    @property
     def as_of_day(self) -> Values:
         """The day of `as_of`, in days since the epoch, shape (n,)."""
         return (self._moments // DAY).astype(np.float64)
@@ -147,7 +152,7 @@ class PointInTime:
         ndarray of float64, shape (n, k)
             Ones where the source has no `corporate_actions`.
         """
-        if self._splits is None or (of_prices and self._source.prices == "adjusted"):
+        if self._splits is None or (of_prices and not self.prices_are_raw):
             return np.ones(days.shape)
         self._check_look_back("corporate_actions")
         splits = self._splits.known(self.examples["symbol"], self._moments, self._session)
@@ -159,7 +164,16 @@ class PointInTime:
         """Return the last known value of a column, shape (n,): `window` with a length of one."""
         return self.window(table, column, 1, owner=owner, lag_days=lag_days)[:, 0]
 
-    def window(self, table: str, column: str, length: int, *, owner: str = "symbol", lag_days: int = 0) -> Values:
+    def window(
+        self,
+        table: str,
+        column: str,
+        length: int,
+        *,
+        owner: str = "symbol",
+        lag_days: int = 0,
+        only: Choice | None = None,
+    ) -> Values:
         """Return the last known values of a column, oldest first.
 
         Parameters
@@ -174,6 +188,8 @@ class PointInTime:
             Whose rows: ``symbol``, ``sector_etf``, ``benchmark``, or a series' name.
         lag_days : int
             Look from that many days before `as_of`; only for tables without a regular step.
+        only : Choice, optional
+            The rows that count, like filings of one form; not for prices.
 
         Returns
         -------
@@ -185,7 +201,7 @@ class PointInTime:
             bars, which = self._bars_of(owner)
             self._remember(table, bars.rows[:, -length:])
             return np.take(bars.last(column, length), which, axis=0)
-        rows = self._locate(table, length, owner, lag_days)
+        rows = self._locate(table, length, owner, lag_days, only)
         return self._tables[table].take(column, rows)
 
     def matches(self, table: str, column: str, value: str, length: int) -> Values:
@@ -221,7 +237,7 @@ class PointInTime:
             asked = (owners.iloc[first], self._moments[first], self._session[first])
             length = self._sessions_back + SHIFT_LOOK_BACK
             shares = None
-            if self._splits is not None and self._source.prices == "raw":
+            if self._splits is not None and self.prices_are_raw:
                 days = session_days(self._session[first], length)
                 shares = self._splits.known(*asked).shares_since(days, spin_offs=True)
             self._bars[owner] = Bars(self._tables["ohlcv"], self._tables["ohlcv"].locate(*asked, length), shares), which
@@ -243,11 +259,12 @@ class PointInTime:
         behind = np.multiply.accumulate(missing, axis=1).sum(axis=1)
         return np.where(behind == LATE_CLOSE_SESSIONS, latest, latest - behind)
 
-    def _locate(self, table: str, length: int, owner: str, lag_days: int) -> Rows:
+    def _locate(self, table: str, length: int, owner: str, lag_days: int, only: Choice | None = None) -> Rows:
         self._check_look_back(table, length)
         steps = self._quarter - 1 if TABLES[table].axis is Axis.FISCAL_QUARTER else self._session
         known = self._tables[table]
-        rows = known.locate(self._owners(table, owner), self._moments - lag_days * DAY, steps, length)
+        index = known if only is None else known.only(only)
+        rows = index.locate(self._owners(table, owner), self._moments - lag_days * DAY, steps, length)
         if TABLES[table].axis is not Axis.SESSION:  # older rows may be loaded or not: they must not count
             rows = known.since(rows, self._oldest_day(table))
         self._remember(table, rows)

@@ -23,6 +23,8 @@ CONSENSUS_ASSUMED = "The final consensus is assumed to have been known seven day
 DATES_ASSUMED = "assume_dates_known: announcement dates are taken as known seven days ahead (no earnings_calendar)."
 MEMBERSHIP_ASSUMED = "Membership and sectors are those of today, throughout: there is survivorship."
 DESCRIPTION = "tape.json"
+_FACTS = {"macro": "series", "sec_filings": "form"}
+"""Tables that may hold some kinds of rows and lack others, with the column that names the kind."""
 
 
 class TapeJson(BaseModel):
@@ -178,7 +180,8 @@ class TapeSource:
         known = {name: self._known_since(name) for name in self._json.tables if name != UNIVERSE}
         for fact in self._provides():
             table, what = fact.split(":")
-            rows = pc.field("series") == what if table == "macro" else self._etf_volume()
+            column = _FACTS.get(table)
+            rows = self._etf_volume() if column is None else pc.field(column) == what
             known[fact] = self._known_since(table, rows)
         if self._assumes_consensus:
             known["earnings_estimates"] = known["earnings"]
@@ -198,9 +201,10 @@ class TapeSource:
 
     def _provides(self) -> list[str]:
         facts = []
-        if "macro" in self._json.tables:
-            series = self._dataset("macro").to_table(columns=["series"])["series"]
-            facts += [f"macro:{name}" for name in sorted(pc.unique(series).to_pylist())]
+        for table, column in _FACTS.items():
+            if table in self._json.tables and column in self._dataset(table).schema.names:
+                kinds = pc.unique(self._dataset(table).to_table(columns=[column])[column])
+                facts += [f"{table}:{kind}" for kind in sorted(pc.drop_null(kinds).to_pylist())]
         if "ohlcv" in self._json.tables and self._dataset("ohlcv").count_rows(filter=self._etf_volume()):
             facts.append("ohlcv:etf_volume")
         return facts

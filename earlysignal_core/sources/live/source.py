@@ -115,6 +115,7 @@ class LiveSource:
             since[ESTIMATES] = str(Quarter.of(new_york_day(snapshot or self._clock.now())))
         provides = [f"macro:{name}" for name in self._live.series] if "macro" in tables else []
         provides += ["ohlcv:etf_volume"] if "ohlcv" in tables else []
+        provides += [f"sec_filings:{form}" for form in (*edgar.FORMS, "4")] if "sec_filings" in tables else []
         since |= dict.fromkeys(provides, first)
         if theirs is not None:
             given = [table for table in theirs.tables if table not in tables]
