@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from earlysignal_core.errors import SourceError
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.sources.source import SourceDescription
-from earlysignal_core.sources.tape import CONSENSUS_ASSUMED, DESCRIPTION, TapeJson
+from earlysignal_core.sources.source import CONSENSUS_ASSUMED, SourceDescription
+from earlysignal_core.sources.tape import DESCRIPTION, TapeJson
 from earlysignal_core.tables import TABLES, UNIVERSE, own_date
 
 Told = Callable[[str, int, int], None]
@@ -93,7 +93,7 @@ def export_tape(
 
 def tables_of_tape(described: SourceDescription) -> list[str]:
     """Return the tables that a tape of a source holds: an assumed consensus it makes of its announcements again."""
-    assumed = {"earnings_estimates"} if CONSENSUS_ASSUMED in described.assumptions else set()
+    assumed = {"earnings_estimates"} if described.consensus == "assumed" else set()
     return [table for table in described.tables if table not in assumed]
 
 
