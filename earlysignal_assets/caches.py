@@ -1,4 +1,4 @@
-"""The seven caches and the universe: the source's tables, checked at the door and kept by quarter."""
+"""The universe, the seven caches and the user's own sentiment: the source's tables, checked and kept by quarter."""
 
 from functools import partial
 
@@ -24,6 +24,7 @@ _DESCRIPTIONS = {
     "analyst_ratings": "Analysts' grades and price targets, known from the end of the day of publication.",
     "sec_filings": "Insider trades (Form 4), 8-K and periodic reports, and 13F holdings, known on acceptance.",
     "options": "Put and call volume and implied volatility by session.",
+    "sentiment": "Scored news and posts of a table that the user brings, known from the moment of each.",
     "macro": "Economic series by vintage, known from the release on and never from the reference period.",
 }
 

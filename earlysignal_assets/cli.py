@@ -16,6 +16,7 @@ from earlysignal_assets import tables_shown
 from earlysignal_assets.cli_earning import ab_test, ramp
 from earlysignal_assets.cli_production import production
 from earlysignal_assets.cli_replay import replays
+from earlysignal_assets.cli_tape import tapes
 from earlysignal_assets.terminal import Tape, console, progress, report_failures
 from earlysignal_assets.workspace import Workspace, choose_source
 from earlysignal_core.errors import EarlySignalError, SourceError
@@ -178,6 +179,7 @@ app.add_typer(production)
 app.add_typer(ab_test, name="ab-test")
 app.add_typer(ramp, name="ramp")
 app.add_typer(replays)
+app.add_typer(tapes)
 
 
 def _workspace(tape: Path | None, *, universe: str | None = None) -> Workspace:

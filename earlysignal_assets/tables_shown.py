@@ -1,6 +1,7 @@
 """What the command prints: tables for a person at a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # its page is heavy to import
     from earlysignal_core.ledger.deployments import Deployment
     from earlysignal_core.ledger.summary import Summary
     from earlysignal_core.operations import Status
+    from earlysignal_core.sources.export import Exported
 
 _ROWS_SHOWN = 2
 _NO_TARGET = "no; EARLYSIGNAL_ALERT_URLS names the targets"
@@ -118,6 +120,22 @@ def print_findings(console: Console, findings: pd.DataFrame) -> None:
     for row in findings[findings["kind"] == "level_shift"].itertuples():
         shifts.add_row(str(row.symbol), f"{row.date:%Y-%m-%d}", str(row.evidence), str(row.action))
     console.print(shifts)
+
+
+def print_tape(console: Console, folder: Path, written: Mapping[str, "Exported"], not_collected: Sequence[str]) -> None:
+    """Print what a tape holds, table by table, and what of its source it lacks."""
+    table = Table("table", "first", "last", box=SIMPLE_HEAD, title=f"Tape {folder}", title_justify="left")
+    table.add_column("rows", justify="right")
+    table.add_column("quarters not collected", justify="right")
+    for one in written.values():
+        days = ("" if day is None else f"{day:%Y-%m-%d}" for day in (one.first, one.last))
+        table.add_row(one.table, *days, f"{one.rows:,}", str(len(one.missing) or ""))
+    console.print(table)
+    if not_collected:
+        console.print(
+            f"[yellow]Not collected[/yellow], so not in the tape: {', '.join(not_collected)}", highlight=False
+        )
+    console.print(f"Read it with `--tape {folder}`", soft_wrap=True, highlight=False)
 
 
 def print_clock(console: Console, status: "Status") -> None:

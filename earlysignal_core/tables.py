@@ -77,6 +77,7 @@ _count = pa.Column("float64", _not_negative, nullable=True)
 _later_flag = pa.Column(
     "float64", pa.Check.isin((0, 1), error="is neither 0 nor 1"), nullable=True, required=False
 )  # a column that older tapes do not have
+_score = pa.Column("float64", pa.Check.in_range(-1, 1, error="is not between -1 and 1"), nullable=False)
 
 
 def _one_of(*values: str, nullable: bool = False) -> pa.Column:
@@ -145,6 +146,14 @@ TABLES: dict[str, Table] = {
                 "expected_on": _day,
                 "session": _one_of("bmo", "amc", nullable=True),
             },
+        ),
+        Table(
+            "guidance",
+            "earnings",
+            "symbol",
+            "given_on",
+            ("symbol", "fiscal_period", "given_on"),
+            {"symbol": _text, "fiscal_period": _text, "given_on": _day, "eps_low": _number, "eps_high": _number},
         ),
         Table(
             "ohlcv",
@@ -234,6 +243,14 @@ TABLES: dict[str, Table] = {
             {"symbol": _text, "period_end": _day, "shares_held": _count, "holders": _count},
         ),
         Table(
+            "short_interest",
+            "sec_filings",
+            "symbol",
+            "settled_on",
+            ("symbol", "settled_on"),
+            {"symbol": _text, "settled_on": _day, "shares_short": _count},
+        ),
+        Table(
             "options",
             "options",
             "symbol",
@@ -247,6 +264,14 @@ TABLES: dict[str, Table] = {
                 "iv_30d": _optional_price,
             },
             Axis.SESSION,
+        ),
+        Table(
+            "sentiment",
+            "sentiment",
+            "symbol",
+            KNOWABLE,  # a score speaks of its moment
+            (),
+            {"symbol": _text, "channel": _one_of("news", "reddit", "stocktwits", "twitter"), "score": _score},
         ),
         Table(
             "macro",
@@ -299,3 +324,23 @@ def fiscal_quarter(fiscal_period: pd.Series, announced_on: pd.Series) -> npt.NDA
     by_period = np.append(by_month.fillna(by_number).to_numpy(dtype="float64"), np.nan)[which]  # -1, no period: NaN
     by_date = announced_on.dt.year * 4 + (announced_on.dt.month - 1) // 3 - 1
     return np.where(np.isnan(by_period), by_date, by_period).astype(np.int64)
+
+
+def next_fiscal_period(fiscal_period: pd.Series) -> pd.Series:
+    """Return the name of the fiscal quarter after each: ``14-Jun`` after ``14-Mar``, ``Q1 2024`` after ``Q4 2023``.
+
+    Missing where the period is missing or unreadable.
+    """
+    distinct = pd.Series(fiscal_period.dropna().unique(), dtype="str")
+    named, numbered = distinct.str.extract(_MONTH_NAMED), distinct.str.extract(_NUMBERED)
+    after = {}
+    for period, year, month, number, of in zip(
+        distinct, named["year"], named["month"], numbered["quarter"], numbered["year"], strict=True
+    ):
+        if month in _MONTHS:
+            carry, index = divmod(_MONTHS.index(month) + 3, 12)
+            after[period] = f"{(int(year) + carry) % 100:02d}-{_MONTHS[index]}"
+        elif isinstance(number, str):
+            after[period] = f"Q{int(number) % 4 + 1} {int(of) + (number == '4')}"
+    following: pd.Series = fiscal_period.map(after).astype(TEXT)
+    return following

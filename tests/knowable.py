@@ -27,6 +27,7 @@ SERIES = (
     *("DFF", "FEDFUNDS", "UNRATE", "CPIAUCSL", "GDPC1", "DGS10", "BAA10Y", "BAMLC0A4CBBB", "BAMLC0A0CM"),
     *("BAMLH0A0HYM2", "VIXCLS", "VXVCLS", "DTWEXBGS", "DCOILWTICO"),
 )
+FACTS = ("sec_filings:4", "sec_filings:8-K", *(f"sentiment:{c}" for c in ("news", "reddit", "stocktwits", "twitter")))
 
 
 def days(count: int, last: str = LAST_SESSION) -> pd.DatetimeIndex:
@@ -111,6 +112,66 @@ def filings(symbol: str, *rows: tuple[str, str]) -> pd.DataFrame:
     return trades(symbol, *full).assign(form=[form for form, _ in rows])
 
 
+def snapshots(*rows: tuple[Any, ...]) -> pd.DataFrame:
+    """Consensus snapshots of A as (fiscal period, day taken, estimate, high, low), known that day at noon."""
+    frame = pd.DataFrame(rows, columns=["fiscal_period", "snapshot_on", "eps_estimate", "eps_high", "eps_low"])
+    return estimates(*frame.iloc[:, :3].itertuples(index=False)).assign(
+        eps_high=frame["eps_high"], eps_low=frame["eps_low"]
+    )
+
+
+def grades(symbol: str, *rows: tuple[str, str, str]) -> pd.DataFrame:
+    """Grades as (day, firm, action), known at 22:00 UTC of the day."""
+    frame = pd.DataFrame(rows, columns=["graded_on", "firm", "action"])
+    return _dated(frame, "graded_on").assign(symbol=symbol, grade="Buy")
+
+
+def targets(symbol: str, *rows: tuple[str, str, float]) -> pd.DataFrame:
+    """Price targets as (day, firm, target), known at 22:00 UTC of the day."""
+    frame = pd.DataFrame(rows, columns=["published_on", "firm", "target"])
+    return _dated(frame, "published_on").assign(symbol=symbol)
+
+
+def guidance(*rows: tuple[str, str, float, float]) -> pd.DataFrame:
+    """A's guidance as (fiscal period, day, low, high), known at 22:00 UTC of the day."""
+    frame = pd.DataFrame(rows, columns=["fiscal_period", "given_on", "eps_low", "eps_high"])
+    return _dated(frame, "given_on").assign(symbol="A")
+
+
+def holdings(symbol: str, *rows: tuple[str, float, str]) -> pd.DataFrame:
+    """13F holdings as (quarter's end, shares, day of the deadline), known at 22:00 UTC of that day."""
+    frame = pd.DataFrame(rows, columns=["period_end", "shares_held", "known"])
+    return _dated(frame, "period_end", frame.pop("known")).assign(symbol=symbol, holders=NAN)
+
+
+def short_interest(symbol: str, *rows: tuple[str, float, str]) -> pd.DataFrame:
+    """Short interest as (settlement, shares, day of dissemination), known at 22:00 UTC of that day."""
+    frame = pd.DataFrame(rows, columns=["settled_on", "shares_short", "known"])
+    return _dated(frame, "settled_on", frame.pop("known")).assign(symbol=symbol)
+
+
+def options(symbol: str, put: Any, call: Any, volatility: Any = NAN, last: str = LAST_SESSION) -> pd.DataFrame:
+    """Options traded by session, up to one, known at its close."""
+    session = days(len(np.atleast_1d(put)), last)
+    frame = pd.DataFrame({"symbol": symbol, "session": session, "put_volume": put, "call_volume": call})
+    return frame.assign(iv_30d=volatility, available_at=session_closes()[position(session)]).astype(
+        {"put_volume": "float64", "call_volume": "float64", "iv_30d": "float64"}
+    )
+
+
+def items(symbol: str, channel: str, *rows: tuple[str, float]) -> pd.DataFrame:
+    """Scored items as (moment in UTC, score)."""
+    frame = pd.DataFrame(rows, columns=["available_at", "score"])
+    moments = pd.to_datetime(frame["available_at"], utc=True)
+    return frame.assign(symbol=symbol, channel=channel, available_at=moments)
+
+
+def _dated(frame: pd.DataFrame, date: str, known: pd.Series | None = None) -> pd.DataFrame:
+    day = pd.to_datetime(frame[date])
+    on = day if known is None else pd.to_datetime(known)
+    return frame.assign(**{date: day}, available_at=(on + pd.Timedelta(hours=22)).dt.tz_localize("UTC"))
+
+
 def companies(**sectors: str | None) -> pd.DataFrame:
     """Companies by symbol and sector, all with the same sector fund."""
     frame = pd.DataFrame({"symbol": list(sectors), "sector": list(sectors.values())})
@@ -129,7 +190,7 @@ def source(tables: Mapping[str, Any], **changes: Any) -> SourceDescription:
         "last_event": "2018-Q4",
         "since": dict.fromkeys(tables, "2000-Q1"),
         "prices": "raw" if "corporate_actions" in tables else "adjusted",
-        "provides": (*(f"macro:{name}" for name in SERIES), "ohlcv:etf_volume", "sec_filings:4", "sec_filings:8-K"),
+        "provides": (*(f"macro:{name}" for name in SERIES), "ohlcv:etf_volume", *FACTS),
         "assumptions": (),
         "settings": TapeSettings(),
     }

@@ -124,6 +124,17 @@ def generated(seed: int) -> Tape:
     tables["corporate_actions"] = pd.concat([_actions(symbol, random) for symbol in "ABCD"])
     tables["income_statements"] = pd.concat([_statements(symbol, random) for symbol in "ABCD"])
     tables["sec_filings"] = pd.concat([_filings(symbol, random) for symbol in "ABCD"])
+    tables["guidance"] = _guidance(tables["earnings"], random)
+    by_company = {
+        "analyst_ratings": _grades,
+        "price_targets": _targets,
+        "institutional_holdings": _holdings,
+        "short_interest": _short_interest,
+        "options": _options,
+        "sentiment": _items,
+    }
+    for name, make in by_company.items():
+        tables[name] = pd.concat([make(symbol, random) for symbol in "ABCD"], ignore_index=True)
     tables = {name: checked(name, frame) for name, frame in tables.items()}
     lately = tables["earnings"][tables["earnings"]["announced_on"] >= "2017-06-01"]
     return Tape(tables, knowable.source(tables), examples(lately, None, tables["universe"]))
@@ -203,12 +214,13 @@ def _announcements(symbol: str, random: np.random.Generator) -> pd.DataFrame:
 
 def _estimates(earnings: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
     parts = []
-    for days_before in (60, 20, 9, 6):
+    for days_before in (150, 130, 110, 100, 60, 35, 20, 14, 9, 6):
         day = earnings["announced_on"] - pd.Timedelta(days=days_before)
         part = earnings[["symbol", "fiscal_period"]].assign(
             snapshot_on=day, eps_high=np.nan, eps_low=np.nan, analysts=3.0
         )
         part["eps_estimate"] = random.normal(1, 0.5, len(part))
+        part["eps_high"], part["eps_low"] = part["eps_estimate"] + 0.2, part["eps_estimate"] - 0.1
         parts.append(part.assign(available_at=(day + pd.Timedelta(hours=16)).dt.tz_localize("UTC")))
     return pd.concat(parts).drop_duplicates(["symbol", "fiscal_period", "snapshot_on"])
 
@@ -248,6 +260,63 @@ def _filings(symbol: str, random: np.random.Generator) -> pd.DataFrame:
     reported = pd.Timestamp("2016-09-01") + pd.to_timedelta(random.integers(0, 690, 60), "D")
     reports = knowable.filings(symbol, *((random.choice(["8-K", "10-Q"]), day) for day in reported))
     return pd.concat([trades, jointly, reports])
+
+
+def _guidance(earnings: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
+    guided = earnings.drop_duplicates(["symbol", "fiscal_period"]).sample(frac=0.8, random_state=random.integers(2**31))
+    day = guided["announced_on"] - pd.to_timedelta(random.integers(1, 110, len(guided)), "D")
+    low = random.normal(1, 0.5, len(guided))
+    rows = guided[["symbol", "fiscal_period"]].assign(given_on=day, eps_low=low, eps_high=low + 0.1)
+    return rows.assign(available_at=(day + pd.Timedelta(hours=22)).dt.tz_localize("UTC"))
+
+
+def _some_days(count: int, random: np.random.Generator) -> pd.DatetimeIndex:
+    return pd.Timestamp("2015-01-01") + pd.to_timedelta(np.sort(random.integers(0, 1300, count)), "D")
+
+
+def _grades(symbol: str, random: np.random.Generator) -> pd.DataFrame:
+    day, firm = _some_days(200, random), random.choice([*"KLMNOPQRS"], 200)
+    action = random.choice(["upgrade", "downgrade", "maintain", "initiate"], 200)
+    rows = knowable.grades(symbol, *zip(day, firm, action, strict=True)).drop_duplicates(["graded_on", "firm"])
+    return _some_come_late(rows, random)
+
+
+def _targets(symbol: str, random: np.random.Generator) -> pd.DataFrame:
+    rows = zip(_some_days(150, random), random.choice([*"KLMNOPQRS"], 150), random.lognormal(4, 0.2, 150), strict=True)
+    return _some_come_late(knowable.targets(symbol, *rows).drop_duplicates(["published_on", "firm"]), random)
+
+
+def _holdings(symbol: str, random: np.random.Generator) -> pd.DataFrame:
+    end = pd.date_range("2015-03-31", "2018-06-30", freq="QE")
+    end = end[random.random(len(end)) < 0.95]
+    rows = zip(end, random.lognormal(9, 0.1, len(end)), end + pd.Timedelta(days=45), strict=True)
+    return _some_come_late(knowable.holdings(symbol, *rows), random)
+
+
+def _short_interest(symbol: str, random: np.random.Generator) -> pd.DataFrame:
+    day = pd.date_range("2016-01-15", "2018-07-15", freq="SMS")
+    rows = zip(day, random.lognormal(7, 0.2, len(day)), day + pd.Timedelta(days=11), strict=True)
+    return _some_come_late(knowable.short_interest(symbol, *rows), random)
+
+
+def _options(symbol: str, random: np.random.Generator) -> pd.DataFrame:
+    put, call = random.integers(0, 40, (2, 560)).astype(float)
+    volatility = np.round(random.lognormal(-1.2, 0.2, 560), 2)
+    rows = knowable.options(symbol, put, call, volatility, last="2018-07-31")
+    return _some_come_late(rows[random.random(560) < 0.95], random)
+
+
+def _items(symbol: str, random: np.random.Generator) -> pd.DataFrame:
+    count = 15_000 if symbol == "A" else 500  # one company is spoken of in nearly every hour
+    moment = pd.Timestamp("2018-03-27", tz="UTC") + pd.to_timedelta(random.integers(0, 120 * 24 * 60, count), "min")
+    channel = random.choice(["news", "reddit", "stocktwits", "twitter"], count, p=[0.1, 0.1, 0.4, 0.4])
+    rows = {"symbol": symbol, "channel": channel, "score": random.uniform(-1, 1, count), KNOWABLE: moment}
+    return pd.DataFrame(rows)
+
+
+def _some_come_late(rows: pd.DataFrame, random: np.random.Generator) -> pd.DataFrame:
+    delay = pd.to_timedelta(np.where(random.random(len(rows)) < 0.1, random.integers(1, 60, len(rows)), 0), "D")
+    return rows.assign(**{KNOWABLE: rows[KNOWABLE] + delay})
 
 
 def _series(name: str, random: np.random.Generator) -> pd.DataFrame:

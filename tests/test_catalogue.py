@@ -15,6 +15,11 @@ from earlysignal_core.tables import TABLES
 
 REPOSITORY = Path(__file__).parents[1]
 FAMILIES = {
+    "analysts": """
+        analyst_coverage_change analyst_estimate_revision_30d analyst_estimate_revision_7d analyst_price_target_change
+        analyst_upgrade_momentum earnings_estimate_std earnings_estimate_trend earnings_whisper_vs_estimate
+        guidance_vs_consensus next_quarter_estimate_change
+    """,
     "filings": "sec_8k_filing_count_30d",
     "fundamentals": "earnings_surprise revenue_growth_accel",
     "history": """
@@ -27,15 +32,24 @@ FAMILIES = {
     "insiders": """
         insider_buy_volume_30d insider_net_activity insider_sell_volume_30d sec_insider_buying_ratio
     """,
+    "institutions": """
+        institutional_ownership_momentum sec_institutional_ownership_change short_interest_change
+    """,
     "interactions": """
         days_to_earnings earnings_surprise_x_price_momentum earnings_surprise_x_volume fed_rate_x_sector_beta
-        gdp_growth_x_cyclical_exposure pe_ratio_x_price_momentum quarter_end_effect revenue_growth_x_relative_strength
-        volatility_x_volume_ratio
+        gdp_growth_x_cyclical_exposure iv_rank_x_volume_trend pe_ratio_x_price_momentum quarter_end_effect
+        revenue_growth_x_relative_strength sentiment_x_rsi social_momentum_x_macd volatility_x_volume_ratio
     """,
     "macro": """
         cpi_inflation_rate credit_spread_change dollar_index_change fed_rate_change_30d gdp_growth_rate
         high_yield_spread oil_price_change sector_funds_flow sector_relative_strength treasury_yield_10y
         unemployment_rate_change vix_change_30d vix_term_structure
+    """,
+    "options": "iv_rank options_put_call_ratio_change",
+    "sentiment": """
+        sentiment_news_delta sentiment_options_shift sentiment_reddit_accel social_stocktwits_24h_change
+        social_stocktwits_7d_trend social_stocktwits_hourly_momentum social_twitter_24h_change social_twitter_7d_trend
+        social_twitter_hourly_momentum
     """,
     "price": """
         dividend_yield_change macd_histogram_trend market_beta_30d price_change_10d price_change_20d price_change_5d

@@ -56,12 +56,18 @@ def per_share(at: PointInTime, column: str, quarters: int) -> Values:
     return at.window("earnings", column, quarters) / at.shares_since(announced_on(at, quarters))
 
 
-def consensus(at: PointInTime) -> Values:
-    """Return E(t) on the share basis of `t`, shape (n,); NaN where no snapshot of it was known."""
+def consensus(at: PointInTime, *, days_ago: int = 0, owner: str = "symbol") -> Values:
+    """Return E(t) on the share basis of `t`, shape (n,), if asked for as it was known some days before.
+
+    NaN where no snapshot of it was known.
+    """
     if not at.has("earnings_estimates"):
         return np.full(len(at), np.nan)
-    taken_on = at.latest("earnings_estimates", "snapshot_on")
-    return at.latest("earnings_estimates", "eps_estimate") / at.shares_since(taken_on[:, None])[:, 0]
+    taken_on, estimate = (
+        at.latest("earnings_estimates", column, owner=owner, lag_days=days_ago)
+        for column in ("snapshot_on", "eps_estimate")
+    )
+    return estimate / at.shares_since(taken_on[:, None])[:, 0]
 
 
 def reactions(at: PointInTime, quarters: int, sessions: int) -> tuple[Values, Values]:

@@ -17,5 +17,6 @@ Moments = npt.NDArray[np.int64]
 NOT_THERE = -1
 """The row number where there is no row: it picks the last element, which tables keep free for it."""
 
-DAY = 86_400_000_000_000
+HOUR = 3_600_000_000_000
+DAY = 24 * HOUR
 """Nanoseconds."""

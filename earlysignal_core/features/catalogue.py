@@ -34,7 +34,8 @@ class Feature:
         Tables that sharpen it where they exist, with the look-back.
     requires : tuple of str
         What the source must provide beyond the tables, like ``macro:DGS10``; ``macro:DFF|FEDFUNDS`` asks for either.
-        ``prices:raw`` asks for prices on the share basis of their day, like figures per share.
+        ``prices:raw`` asks for prices on the share basis of their day, like figures per share;
+        ``consensus:snapshots`` for a consensus that was seen day by day, not assumed.
     of_the_day : bool
         True where all companies share one value on a day, so that few values are independent.
     definition : str
@@ -65,7 +66,7 @@ class Feature:
         for table in self.needs:
             if table not in source.tables:
                 return f"no table `{table}`"
-        facts = {*source.provides, f"prices:{source.prices}"}
+        facts = {*source.provides, f"prices:{source.prices}", f"consensus:{source.consensus}"}
         for fact in self.requires:
             kind, names = fact.split(":")
             options = [f"{kind}:{name}" for name in names.split("|")]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from earlysignal_core.features._announcements import per_share
+from earlysignal_core.features._recursions import wilder_rsi
 from earlysignal_core.features._statements import days_back as days_of_statements
 from earlysignal_core.features._statements import revenue, year_on_year
 from earlysignal_core.features._windows import beta, deviation, ratio, returns
@@ -14,8 +15,16 @@ from earlysignal_core.features.macro import (
     gdp_growth_rate,
     sector_relative_strength,
 )
+from earlysignal_core.features.options import iv_rank
 from earlysignal_core.features.point_in_time import BENCHMARK, PointInTime, days_back
-from earlysignal_core.features.price import price_change_20d, volume_ratio
+from earlysignal_core.features.price import (
+    RECURSION,
+    macd_histogram_trend,
+    price_change_20d,
+    volume_ratio,
+    volume_trend,
+)
+from earlysignal_core.features.sentiment import sentiment_news_delta, social_stocktwits_24h_change
 from earlysignal_core.trading_calendar import sessions
 
 FAMILY = "interactions"
@@ -93,6 +102,24 @@ def pe_ratio_x_price_momentum(at: PointInTime) -> Values:
 def revenue_growth_x_relative_strength(at: PointInTime) -> Values:
     """Year-on-year revenue growth of the latest filed quarter × sector_relative_strength."""
     return year_on_year(revenue(at, 4))[:, 0] * sector_relative_strength(at)
+
+
+@feature(family=FAMILY, unit="fraction × fraction/session", of=(iv_rank, volume_trend))
+def iv_rank_x_volume_trend(at: PointInTime) -> Values:
+    """iv_rank × volume_trend."""
+    return iv_rank(at) * volume_trend(at)
+
+
+@feature(family=FAMILY, unit="score × RSI points", needs={"ohlcv": RECURSION}, of=(sentiment_news_delta,))
+def sentiment_x_rsi(at: PointInTime) -> Values:
+    """sentiment_news_delta × Wilder RSI-14 at `t`, over 250 sessions."""
+    return sentiment_news_delta(at) * wilder_rsi(at.window("ohlcv", "close", RECURSION), 1)[:, 0]
+
+
+@feature(family=FAMILY, unit="score × fraction/session", of=(social_stocktwits_24h_change, macd_histogram_trend))
+def social_momentum_x_macd(at: PointInTime) -> Values:
+    """social_stocktwits_24h_change × macd_histogram_trend."""
+    return social_stocktwits_24h_change(at) * macd_histogram_trend(at)
 
 
 @feature(family=FAMILY, unit="days")

@@ -127,15 +127,17 @@ class DatedRows:
 class KnownCounts:
     """How many rows of a group became known in a stretch of time, and how many of them were hits; all in integers.
 
+    A hit may count more than once: then it is a sum of whole numbers.
+
     Parameters
     ----------
     groups : ndarray of int64, shape (rows,)
         A row of a negative group is not counted.
     available : ndarray of int64, shape (rows,)
-    hits : ndarray of bool, shape (rows,)
+    hits : ndarray of bool or int64, shape (rows,)
     """
 
-    def __init__(self, groups: Rows, available: Moments, hits: Flags) -> None:
+    def __init__(self, groups: Rows, available: Moments, hits: Flags | Rows) -> None:
         self._moments = np.unique(available)
         self._stride = len(self._moments) + 1
         keys = np.where(groups < 0, -1, groups * self._stride + np.searchsorted(self._moments, available))
@@ -146,7 +148,7 @@ class KnownCounts:
     def between(self, groups: Rows, after: Moments, until: Moments) -> tuple[Rows, Rows]:
         """Return, of the rows of each group with ``after < available <= until``, how many are hits and how many in all.
 
-        Both are 0 for a negative group.
+        Both are 0 for a negative group. All arguments are broadcast.
         """
         begin, end = self._position(groups, after), self._position(groups, until)
         return self._hits_before[end] - self._hits_before[begin], end - begin

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.features.arrays import DAY, NOT_THERE, Flags, Moments, Rows, Values
-from earlysignal_core.features.knowledge import NEVER, DatedRows, SteppedRows
+from earlysignal_core.features.knowledge import NEVER, DatedRows, KnownCounts, SteppedRows
 from earlysignal_core.tables import KNOWABLE, Axis, Table, fiscal_quarter, own_date
 from earlysignal_core.trading_calendar import position, sessions
+
+MILLION = 1_000_000
 
 Choice = Callable[[pd.DataFrame], Flags]
 """Which rows of a table are meant. What it says of a row may depend on others that became known with it, no more."""
@@ -30,6 +32,7 @@ class KnownTable:
         self.of_an_event = "fiscal_period" in contract.key
         self._columns: dict[str, Values] = {}
         self._chosen: dict[Choice, ChosenRows] = {}
+        self._summed: dict[tuple[str, Choice], KnownCounts] = {}
 
     @cached_property
     def available(self) -> Moments:
@@ -52,6 +55,21 @@ class KnownTable:
         if choice not in self._chosen:
             self._chosen[choice] = ChosenRows(self, np.flatnonzero(choice(self.frame)))
         return self._chosen[choice]
+
+    def millionths(self, column: str, choice: Choice) -> KnownCounts:
+        """Return the sums of a column over some of the rows, by the number of their owner in `owners`."""
+        if (column, choice) not in self._summed:
+            values = self.numbers(column)
+            counted = choice(self.frame) & np.isfinite(values)
+            groups = np.where(counted, self.owners.get_indexer(self.frame[self.contract.owner]), NOT_THERE)
+            whole = np.round(np.where(counted, values, 0.0) * MILLION).astype(np.int64)
+            self._summed[column, choice] = KnownCounts(groups, self.available, whole)
+        return self._summed[column, choice]
+
+    @cached_property
+    def owners(self) -> pd.Index:
+        """The distinct owners of rows."""
+        return pd.Index(self.frame[self.contract.owner].unique())
 
     def since(self, rows: Rows, oldest_day: Rows) -> Rows:
         """Return the row numbers with those NOT_THERE whose own date lies before a day, one for each example."""
@@ -81,6 +99,9 @@ class KnownTable:
             if pd.api.types.is_datetime64_any_dtype(values):
                 days = np.floor_divide(_nanoseconds(values), DAY).astype(np.float64)
                 numbers = np.where(values.isna(), np.nan, days)
+            elif isinstance(values.dtype, pd.StringDtype):
+                codes = pd.factorize(values)[0]
+                numbers = np.where(codes < 0, np.nan, codes.astype(np.float64))
             else:
                 numbers = values.to_numpy(np.float64)
             self._columns[column] = np.append(numbers, np.nan)

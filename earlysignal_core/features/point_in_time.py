@@ -1,21 +1,23 @@
 """The only door from features to tables: arrays of what could be known at each example's `as_of`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from earlysignal_core.errors import EarlySignalError
-from earlysignal_core.features.arrays import DAY, NOT_THERE, Moments, Rows, Values
+from earlysignal_core.features.arrays import DAY, HOUR, NOT_THERE, Moments, Rows, Values
 from earlysignal_core.features.catalogue import Feature, look_back
-from earlysignal_core.features.known_table import Choice, KnownTable
+from earlysignal_core.features.known_table import MILLION, Choice, KnownTable
 from earlysignal_core.features.peers import Among, Asker, Hit, Peers
 from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK, Bars, Splits, session_days
 from earlysignal_core.sources.source import SourceDescription
-from earlysignal_core.tables import TABLES, UNIVERSE, Axis, fiscal_quarter
+from earlysignal_core.tables import TABLES, UNIVERSE, Axis, fiscal_quarter, next_fiscal_period
 from earlysignal_core.trading_calendar import position
 
 BENCHMARK = "benchmark"
+NEXT_QUARTER = "next_quarter"
 LATE_CLOSE_SESSIONS = 5
 DAYS_IN_QUARTER = 92
 
@@ -180,12 +182,13 @@ class PointInTime:
         ----------
         table, column : str
             Prices come on the share basis of `t` and, before a false level shift, as NaN. Days come as days since
-            the epoch.
+            the epoch, texts as numbers that are the same for the same text.
         length : int
             Steps of the table's axis: sessions up to `t`, fiscal quarters up to the one before the example's own,
             else rows.
         owner : str
-            Whose rows: ``symbol``, ``sector_etf``, ``benchmark``, or a series' name.
+            Whose rows: ``symbol``, ``sector_etf``, ``benchmark``, or a series' name; where rows are of an event
+            ``next_quarter`` asks for those of the fiscal quarter after.
         lag_days : int
             Look from that many days before `as_of`; only for tables without a regular step.
         only : Choice, optional
@@ -208,6 +211,40 @@ class PointInTime:
         """Return, for the symbol's rows of `window`, 1 where a text column has a value, 0 where not, NaN for no row."""
         rows = self._locate(table, length, "symbol", 0)
         return self._tables[table].equals(column, value, rows)
+
+    def means(self, table: str, column: str, hours_ago: Sequence[int], *, only: Choice) -> Values:
+        """Return the means of a column over stretches of time in which the symbol's rows became known.
+
+        Parameters
+        ----------
+        table, column : str
+            Of small numbers: they are summed in whole millionths, so that no other row can move a bit.
+        hours_ago : sequence of int, length k + 1
+            Where the stretches begin and end, in hours before `as_of`, oldest first. What became known at the very
+            beginning belongs to the stretch before.
+        only : Choice
+            The rows that count.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, k)
+            NaN where no row became known.
+        """
+        self._check_look_back(table)
+        days = 1 + -(-hours_ago[0] // 24)  # what became known on the day before counts by its own day
+        if days > self._allowed(table):
+            raise EarlySignalError(
+                f"feature `{self._computing[-1].name}` reads {days} days of `{table}` but declares "
+                f"{self._allowed(table)}. Remedy: declare it in `needs`."
+            )
+        bounds = self._moments[:, None] - np.array(hours_ago) * HOUR
+        known = self._tables[table]
+        owner = known.owners.get_indexer(pd.Index(self.examples["symbol"]))
+        total, count = known.millionths(column, only).between(owner[:, None], bounds[:, :-1], bounds[:, 1:])
+        if self._explains:
+            within = (known.available > bounds[0, 0]) & (known.available <= bounds[0, -1]) & only(known.frame)
+            self._remember(table, np.flatnonzero(within & (known.frame["symbol"] == self.examples["symbol"].iloc[0])))
+        return total / np.where(count > 0, count, np.nan) / MILLION
 
     def counts(self, table: str, hit: Hit, days: int, among: Among) -> tuple[Values, Values]:
         """Count the rows that became known in the last days, of shape (n,) each: hits, and all that count.
@@ -272,10 +309,15 @@ class PointInTime:
 
     def _owners(self, table: str, owner: str) -> pd.Series:
         if self._tables[table].of_an_event:
-            return self.examples["event"]
+            return self._next_event if owner == NEXT_QUARTER else self.examples["event"]
         if owner in ("symbol", "sector_etf"):
             return self.examples[owner]
         return pd.Series(self._source.benchmark if owner == BENCHMARK else owner, index=self.examples.index)
+
+    @cached_property
+    def _next_event(self) -> pd.Series:
+        """The event of the fiscal quarter after each example's own; missing where its period has no successor."""
+        return self.examples["symbol"] + ":" + next_fiscal_period(self.examples["fiscal_period"])
 
     def _oldest_day(self, table: str) -> Rows:
         """Return the first day that the feature being computed may look at, in days since the epoch, shape (n,)."""

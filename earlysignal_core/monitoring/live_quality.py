@@ -58,6 +58,7 @@ _SEASONAL = CacheLimits(stale_days=14, volume_days=91, compared_days_ago=364)
 CACHE_LIMITS: Mapping[str, CacheLimits] = {
     "ohlcv": _DAILY,
     "options": _DAILY,
+    "sentiment": _DAILY,
     "macro": CacheLimits(stale_days=21, volume_days=28, compared_days_ago=28),
     "earnings": _SEASONAL,
     "income_statements": CacheLimits(stale_days=45, volume_days=91, compared_days_ago=364),

@@ -10,6 +10,8 @@ from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import TapeSettings
 from earlysignal_core.tables import CACHES, UNIVERSE
 
+CONSENSUS_ASSUMED = "The final consensus is assumed to have been known seven days before the announcement."
+
 
 class SourceDescription(BaseModel):
     """What a source holds and what was assumed about it; the lake keeps it beside the data.
@@ -75,6 +77,11 @@ class SourceDescription(BaseModel):
     def first_quarters(self) -> dict[str, Quarter]:
         """The quarter in which each table and each fact was first known."""
         return {table: Quarter.parse(quarter) for table, quarter in self.since.items()}
+
+    @property
+    def consensus(self) -> Literal["assumed", "snapshots"]:
+        """Whether the consensus for coming announcements is assumed to have been known, or was seen day by day."""
+        return "assumed" if CONSENSUS_ASSUMED in self.assumptions else "snapshots"
 
     @property
     def missing_caches(self) -> tuple[str, ...]:

@@ -14,17 +14,16 @@ from pydantic import BaseModel, ConfigDict, NaiveDatetime, ValidationError, fiel
 from earlysignal_core.errors import SourceError
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings, TapeSettings
-from earlysignal_core.sources.source import Gap, SourceDescription
+from earlysignal_core.sources.source import CONSENSUS_ASSUMED, Gap, SourceDescription
 from earlysignal_core.tables import KNOWABLE, TABLES, UNIVERSE, own_date
 from earlysignal_core.trading_calendar import as_of
 from earlysignal_core.validation import checked, no_rows
 
-CONSENSUS_ASSUMED = "The final consensus is assumed to have been known seven days before the announcement."
 DATES_ASSUMED = "assume_dates_known: announcement dates are taken as known seven days ahead (no earnings_calendar)."
 MEMBERSHIP_ASSUMED = "Membership and sectors are those of today, throughout: there is survivorship."
 SECTORS_ASSUMED = "Sectors are those of today, throughout; membership is as dated in `universe`."
 DESCRIPTION = "tape.json"
-_FACTS = {"macro": "series", "sec_filings": "form"}
+_FACTS = {"macro": "series", "sec_filings": "form", "sentiment": "channel"}
 """Tables that may hold some kinds of rows and lack others, with the column that names the kind."""
 
 

@@ -25,7 +25,7 @@ from earlysignal_core.sources.live.raw_store import RawStore
 from earlysignal_core.sources.live.records import Rows
 from earlysignal_core.sources.live.schedule import ASSUMED_AHEAD, CALENDAR, ESTIMATES, Schedule
 from earlysignal_core.sources.live.snapshots import Snapshots
-from earlysignal_core.sources.source import Gap, Source, SourceDescription
+from earlysignal_core.sources.source import CONSENSUS_ASSUMED, Gap, Source, SourceDescription
 from earlysignal_core.sources.tape import MEMBERSHIP_ASSUMED, SECTORS_ASSUMED
 from earlysignal_core.tables import TABLES, UNIVERSE, own_date
 from earlysignal_core.trading_calendar import closes, sessions
@@ -346,6 +346,8 @@ class LiveSource:
         if self._live.companies is not None:  # the tape's are not read
             others = (line for line in lines if line not in (MEMBERSHIP_ASSUMED, SECTORS_ASSUMED))
             lines = [of_members, *others]
+        if ESTIMATES in self._given:  # the tape's are not read
+            lines = [line for line in lines if line != CONSENSUS_ASSUMED]
         if CALENDAR in self._given:
             until = f"our first snapshot on {new_york_day(snapshot):%Y-%m-%d}" if snapshot else "our first snapshot"
             ahead = f"are taken as known {ASSUMED_AHEAD.days} days ahead"

@@ -24,7 +24,7 @@ from earlysignal_core.sources.synthetic.macro import macro
 from earlysignal_core.sources.synthetic.market import Panel, panels
 from earlysignal_core.sources.synthetic.prices import corporate_actions, ohlcv, options, universe
 from earlysignal_core.sources.synthetic.world import World
-from earlysignal_core.tables import KNOWABLE, TABLES
+from earlysignal_core.tables import KNOWABLE
 
 DESCRIPTION = "tape.json"
 BY_QUARTER: tuple[Callable[[World, Panel], pa.Table], ...] = (
@@ -100,7 +100,7 @@ def _description(world: World) -> dict[str, object]:
         "name": "synthetic",
         "benchmark": BENCHMARK,
         "universe": "synthetic",
-        "tables": sorted(TABLES),
+        "tables": sorted(write.__name__ for write in (*WHOLE, *BY_QUARTER)),
         "event_dates": [f"{timeline.first.start:%Y-%m-%d}", f"{timeline.last.end:%Y-%m-%d}"],
         "price_dates": [str(day.astype("datetime64[D]")) for day in timeline.price_days],
         "prices": "raw",
