@@ -248,7 +248,7 @@ class RetrainConfig(dg.Config):
             kinds={"postgres"},
             owners=[OWNER],
             description="Champion against challenger on the same events, with paired intervals, and what the rules "
-            "make of it: promoted, refused, or undecided and judged again weekly as its shadow scores come in.",
+            "make of it: on a ramp to serve, in an A/B test, refused, or undecided and judged again weekly.",
         ),
     ],
     partitions_def=DAYS,

@@ -367,7 +367,7 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
             if not days.finish_day(joined, day, at):
                 raise _FinishedMeanwhileError
             _carry_on(joined, ended, deployments.not_before_what_is_deployed(joined, at))
-            for judgement in judgements:
+            for judgement in _against_the_champion(joined, judgements):
                 judged_at = deployments.not_before_what_is_deployed(joined, at)
                 kind, reason = challengers.carry_out(joined, judgement, judged_at)
                 announcements.of_challenger(joined, judgement.version, kind, reason, judged_at)
@@ -432,6 +432,15 @@ def _carry_on(ledger: Ledger, ended: trials.Ended | None, at: pd.Timestamp) -> N
     for decision in made:
         if decision is not None:
             announcements.of_challenger(ledger, decision.subject, decision.kind, decision.cause, at)
+
+
+def _against_the_champion(
+    ledger: Ledger, judgements: list[judging.Judgement | judging.NotJudged]
+) -> list[judging.Judgement | judging.NotJudged]:
+    """Leave out what was judged against a champion that this day has replaced: they are judged anew in a week."""
+    champion = deployments.champion(ledger)
+    version = None if champion is None else champion.version
+    return [each for each in judgements if isinstance(each, judging.NotJudged) or each.over == version]
 
 
 def _of_those_in_shadow(production: Production, at: pd.Timestamp) -> list[judging.Judgement | judging.NotJudged]:

@@ -175,6 +175,7 @@ class Replay:
             "to": f"{self.last:%Y-%m-%d}",
             "retrains": len(self.retrains),
             "retrains_by_cause": self.by_cause,
+            "ab_tests": self.count(DecisionKind.AB_TEST),
             "promotions": self.count(DecisionKind.PROMOTION),
             "refusals": self.count(DecisionKind.REFUSAL),
             "roll_backs": self.count(DecisionKind.ROLL_BACK),

@@ -216,9 +216,9 @@ def test_the_winner_of_a_test_is_promoted_and_the_loser_retired_on_the_day_that_
     lake: Lake, tmp_path: Path, ledger: Ledger, champion: str, challenger: str, wins: bool
 ) -> None:
     few = SMALL.promotion.model_copy(update={"ab_test_large_beats": 8})
-    production = replace(
-        in_shadow(lake, tmp_path, ledger, champion, challenger), settings=SMALL.model_copy(update={"promotion": few})
-    )
+    # Another one that is judged on the same day against the champion that the test may replace.
+    production = in_shadow(lake, tmp_path, ledger, champion, challenger, PREVIOUS)
+    production = replace(production, settings=SMALL.model_copy(update={"promotion": few}))
     test = begun_test(ledger, challenger, champion)
     served(production, "2015-07-03", "2015-10-28")
 
@@ -240,7 +240,9 @@ def test_the_winner_of_a_test_is_promoted_and_the_loser_retired_on_the_day_that_
     serving = deployments.champion(ledger)
     assert serving is not None
     assert serving.version == (challenger if wins else champion)
-    assert deployments.challengers(ledger) == []
+    assert challenger not in [each.version for each in deployments.challengers(ledger)]
+    made_of = decisions.read(ledger, since=moment("2015-11-01"))["subject"].tolist()
+    assert (PREVIOUS in made_of) == (not wins), "judged anew in a week"
     (made,) = decisions.read(ledger, since=moment("2015-11-01")).query("rule == 'ranks better'").to_dict("records")
     assert made["kind"] == (DecisionKind.PROMOTION if wins else DecisionKind.RETIREMENT)
     assert (made["figures"]["auc_difference_low"] > 0) == wins

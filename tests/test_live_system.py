@@ -1,4 +1,4 @@
-"""The whole system as it runs: the world changes, and it notices, retrains, proves and promotes by itself."""
+"""The whole system as it runs: the world changes, and it notices, retrains, proves and begins a ramp by itself."""
 
 import json
 import signal
@@ -47,7 +47,7 @@ def shown(system: System, asset: str) -> dict[str, Any]:
 
 
 @pytest.mark.long
-def test_the_world_changes_and_a_better_model_takes_over_by_itself(tmp_path: Path) -> None:
+def test_the_world_changes_and_a_better_model_begins_to_take_over_by_itself(tmp_path: Path) -> None:
     home, webhook = tmp_path / "home", Webhook()
     command(home, "train", "--quarter", "2015-Q3")  # fills the caches
     command(home, "days", "--from", BEFORE, "--to", BEFORE)
@@ -69,9 +69,9 @@ def test_the_world_changes_and_a_better_model_takes_over_by_itself(tmp_path: Pat
             assert [day for day, _ in days] == [f"{day:%Y-%m-%d}" for day in pd.date_range(BEFORE, AFTER)[1:]]
 
             told = shown(system, "promotion")
-            assert (told["decided"], told["champion"]) == ("promotion", NEW)
+            assert (told["decided"], told["champion"]) == ("ramp", OLD)
             assert told["AUC difference"] > 0.02
             assert told["common events"] >= 200
-            wanted = {"Emergency retrain: accuracy", f"{NEW} serves"}
+            wanted = {"Emergency retrain: accuracy", f"{NEW} takes a growing share of the answers"}
             wait_for(lambda: wanted <= {json.loads(body)["title"] for *_, body in webhook.received})
             stop(system, signal.SIGINT)
