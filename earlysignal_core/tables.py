@@ -75,6 +75,9 @@ _price = pa.Column("float64", _positive, nullable=False)
 _optional_price = pa.Column("float64", _positive, nullable=True)
 _count = pa.Column("float64", _not_negative, nullable=True)
 _score = pa.Column("float64", pa.Check.in_range(-1, 1, error="is not between -1 and 1"), nullable=False)
+_later_flag = pa.Column(
+    "float64", pa.Check.isin((0, 1), error="is neither 0 nor 1"), nullable=True, required=False
+)  # a column that older tapes do not have
 
 
 def _one_of(*values: str, nullable: bool = False) -> pa.Column:
@@ -228,6 +231,7 @@ TABLES: dict[str, Table] = {
                 "shares": _count,
                 "price": _count,
                 "owner": _optional_text,
+                "planned": _later_flag,
             },
         ),
         Table(

@@ -35,12 +35,12 @@ def checked(name: str, frame: pd.DataFrame, partition: str | None = None) -> pd.
         Names the table, the first offending row and the remedy.
     """
     table = TABLES[name]
-    missing = [column for column in table.column_names if column not in frame.columns]
+    missing = [name for name, column in table.schema.items() if column.required and name not in frame.columns]
     if missing:
         raise TableError(
             name, f"lacks the column(s) {', '.join(missing)}", "add them (empty where unknown)", partition=partition
         )
-    typed = _typed(table, frame[table.column_names], partition)
+    typed = _typed(table, frame.reindex(columns=table.column_names), partition)
     _refuse_broken_rows(table, typed, partition)
     if not table.key:
         typed = _with_row_id(typed)

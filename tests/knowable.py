@@ -102,7 +102,7 @@ def trades(symbol: str, *rows: tuple[Any, ...]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["transaction_date", "code", "shares", "price", "owner", "accepted"])
     available = (pd.to_datetime(frame["accepted"]) + pd.Timedelta(hours=22)).dt.tz_localize("UTC")
     day = pd.to_datetime(frame["transaction_date"])
-    frame = frame.assign(symbol=symbol, form="4", transaction_date=day, available_at=available)
+    frame = frame.assign(symbol=symbol, form="4", transaction_date=day, planned=NAN, available_at=available)
     return frame.astype({"code": "str", "owner": "str"})
 
 

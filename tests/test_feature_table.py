@@ -14,6 +14,7 @@ from earlysignal_core.features.table import (
     feature_table,
     partitions_back,
     quarter_examples,
+    scheduled_examples,
     view,
 )
 from earlysignal_core.lake import Lake
@@ -121,3 +122,44 @@ def test_a_partition_that_was_never_written_is_named(tmp_path: Path, described: 
     (tmp_path / "macro" / "2018-Q2.parquet").unlink()
     with pytest.raises(MissingPartitionError, match=r"`macro` has no partition 2018-Q2"):
         build_feature_table(lake, described, QUARTER)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "there"),
+    [
+        (None, None, True),
+        ("2018-07-17", None, True),
+        ("2018-07-18", None, False),
+        (None, "2018-07-17", True),
+        ("2010-01-04", "2018-07-16", False),
+    ],
+)
+def test_only_members_on_the_day_of_as_of_are_examples(
+    tmp_path: Path, described: SourceDescription, first: str | None, last: str | None, there: bool
+) -> None:
+    lake = filled(tmp_path, described, asked())
+    dates = {"first": pd.Timestamp(first), "last": pd.Timestamp(last)}
+    lake.write(UNIVERSE, None, checked(UNIVERSE, companies(A="Energy").assign(**dates)))
+    dated = described.model_copy(update={"membership": "dated"})
+    moments = pd.Timestamp("2018-07-17", tz="UTC"), pd.Timestamp("2018-07-18", tz="UTC")
+    for which, expected in ((dated, there), (described, True)):
+        assert (len(quarter_examples(lake, which, QUARTER)) == 1) == expected
+        assert (len(scheduled_examples(lake, which, *moments)) == 1) == expected, "a day of production asks the same"
+
+
+def test_with_a_calendar_only_members_fall_due(tmp_path: Path) -> None:
+    described = source(["universe", "earnings", "earnings_calendar"], first="2018-Q1", membership="dated")
+    scheduled = pd.DataFrame(
+        {
+            "symbol": ["A", "B"],
+            "fiscal_period": "18-Jun",
+            "expected_on": pd.Timestamp(ANNOUNCED_ON),
+            "session": "amc",
+            "available_at": pd.Timestamp("2018-06-01", tz="UTC"),
+        }
+    )
+    lake = filled(tmp_path, described, asked(), surprises("B", 5), scheduled)
+    members = companies(A="Energy", B="Energy").assign(last=pd.to_datetime([None, "2018-07-16"]))
+    lake.write(UNIVERSE, None, checked(UNIVERSE, members))
+    moments = pd.Timestamp("2018-07-17", tz="UTC"), pd.Timestamp("2018-07-18", tz="UTC")
+    assert scheduled_examples(lake, described, *moments)["symbol"].tolist() == ["A"]

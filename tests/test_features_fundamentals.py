@@ -70,8 +70,9 @@ def test_a_statement_counts_from_its_filing_and_a_restatement_from_its_own() -> 
 def test_missing_revenue_and_an_old_latest_quarter_give_none() -> None:
     latest = [*QUARTERS[:-1], ("2018-03-31", NAN, "2018-05-01")]
     assert np.isnan(value(revenue_growth_accel, statements("A", *latest)))
-    none_sold = [("2016-12-31", 0.0, "2017-02-01"), *QUARTERS[1:]]
-    assert np.isnan(value(revenue_growth_accel, statements("A", *none_sold)))
+    for none_sold in (0.0, -80.0):
+        rows = [("2016-12-31", none_sold, "2017-02-01"), *QUARTERS[1:]]
+        assert np.isnan(value(revenue_growth_accel, statements("A", *rows)))
     # 2017-12-29 lies 200 days before 2018-07-17.
     for end, there in (("2017-12-29", True), ("2017-12-28", False)):
         first = pd.Timestamp(end)

@@ -95,7 +95,8 @@ def test_a_split_that_adjusted_prices_hold_already_is_told_by_the_trades_price()
 
 def test_current_reports_of_30_days_are_counted_by_acceptance() -> None:
     reports = [("8-K", day) for day in ("2018-06-17", "2018-06-18", "2018-07-16", "2018-07-16", "2018-07-18")]
-    assert value(sec_8k_filing_count_30d, COVERED, filings("A", *reports)) == 3
+    others = [("10-Q", "2018-07-16"), ("4", "2018-07-16")]
+    assert value(sec_8k_filing_count_30d, COVERED, filings("A", *reports, *others)) == 3
     assert value(sec_8k_filing_count_30d, COVERED) == 0
     assert np.isnan(value(sec_8k_filing_count_30d, filings("A", *reports[1:])))
 

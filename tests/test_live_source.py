@@ -440,6 +440,25 @@ def test_without_a_list_the_constituents_are_todays(world):
     assert universe[["symbol", "sector", "sector_etf"]].to_numpy().tolist() == [["BRK-B", "Financials", "XLF"]]
 
 
+def test_a_list_with_dates_means_them_and_may_have_any_name(world, tmp_path):
+    dated, undated = tmp_path / "extended940.csv", tmp_path / "mine.csv"
+    dated.write_text("symbol,sector,first,last\nBRK-B,Financials,2010-02-16,\nTWTR,,2018-06-07,2022-10-27\n")
+    undated.write_text("symbol\nBRK-B\n")
+    own = world.source(companies=dated)
+    assert (own.description.universe, own.description.membership) == ("extended940", "dated")
+    assert own.universe()["last"].tolist() == [pd.NaT, pd.Timestamp("2022-10-27")]
+    assert not any("survivorship" in line for line in own.description.assumptions)
+    other = world.source(companies=undated).description
+    assert (other.universe, other.membership) == ("mine", "today")
+    assert any("survivorship" in line for line in other.assumptions)
+
+
+def test_a_universe_that_no_provider_lists_is_refused(world):
+    settings = world.settings(companies=None).model_copy(update={"universe": "extended940"})
+    with pytest.raises(LiveSettingsError, match=r"companies of `extended940`.*Remedy.*EARLYSIGNAL_LIVE__COMPANIES"):
+        LiveSource(settings, world.limits, world.clock)
+
+
 def test_a_key_under_a_misspelt_name_is_refused_and_not_shown(monkeypatch):
     monkeypatch.setenv("EARLYSIGNAL_LIVE__FMPKEY", fmp_stand_in.KEY)
     with pytest.raises(ValueError, match="fmpkey") as refused:

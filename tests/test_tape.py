@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -59,6 +60,27 @@ def test_a_row_that_comes_late_does_not_change_what_was_known_when(tmp_path: Pat
         old = rows.iloc[[0]].assign(**{day: pd.Timestamp("1999-01-04"), KNOWABLE: late})
         pd.concat([rows, old]).to_parquet(tmp_path / f"{table}.parquet")
     assert TapeSource(tmp_path, Settings()).description.since == before
+
+
+def test_a_tape_declares_whose_membership_it_holds(tmp_path: Path) -> None:
+    today = TapeSource(write_tape(tmp_path / "today"), Settings()).description
+    dated = TapeSource(write_tape(tmp_path / "dated", membership="dated"), Settings()).description
+    assert (today.membership, dated.membership) == ("today", "dated")
+    assert any("survivorship" in line for line in today.assumptions)
+    assert not any("survivorship" in line for line in dated.assumptions)
+
+
+def test_a_tape_provides_the_forms_that_it_has(tmp_path: Path) -> None:
+    filings = pd.DataFrame({"form": ["10-Q", "4"], "transaction_date": pd.NaT, "symbol": "A"})
+    filings = filings.assign(**dict.fromkeys(["code", "owner"], None), shares=np.nan, price=np.nan)
+    filings = filings.assign(**{KNOWABLE: pd.Timestamp("2018-05-01", tz="UTC")})
+    tables = ["universe", "earnings", "ohlcv", "sec_filings"]
+    description = TapeSource(
+        write_tape(tmp_path, frames={"sec_filings": filings}, tables=tables), Settings()
+    ).description
+    assert {"sec_filings:4", "sec_filings:10-Q"} <= {*description.provides}
+    assert "sec_filings:8-K" not in description.provides
+    assert description.since["sec_filings:4"] == "2018-Q2"
 
 
 def test_rows_come_by_the_quarter_of_their_own_date(tmp_path: Path) -> None:

@@ -110,6 +110,7 @@ def test_rows_without_a_natural_key_get_a_hash_and_equal_ones_an_ordinal() -> No
         KNOWABLE: known,
     }
     out = checked("sec_filings", pd.DataFrame([trade, trade, {**trade, "shares": 11.0}]))
+    assert out["planned"].isna().all(), "a column that older tapes do not have"
     assert out[ROW_ID].is_unique
     assert sorted(row.split("-")[1] for row in out[ROW_ID]) == ["0", "0", "1"]
     report = pd.DataFrame([{**trade, "form": "10-Q", "transaction_date": pd.NaT, KNOWABLE: known}])

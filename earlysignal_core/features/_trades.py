@@ -65,7 +65,7 @@ def _trades(filings: pd.DataFrame, code: str) -> Flags:
 
     Equal trades of one owner are several.
     """
-    is_trade = ((filings["form"] == "4") & (filings["code"] == code)).to_numpy()
+    is_trade = (filings["code"] == code).to_numpy()
     of_a_filing = ["symbol", KNOWABLE, "transaction_date", "shares", "price"]
     trades = filings.loc[is_trade, [*of_a_filing, "owner"]]
     times = trades.groupby([*of_a_filing, "owner"], dropna=False).cumcount()

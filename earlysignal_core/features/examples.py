@@ -56,6 +56,15 @@ def examples(earnings: pd.DataFrame, calendar: pd.DataFrame | None, universe: pd
     return _with_sector(rows, universe)
 
 
+def of_members(rows: pd.DataFrame, universe: pd.DataFrame) -> pd.DataFrame:
+    """Return the examples whose company was one of the universe on the day of `as_of`; an empty date sets no bound."""
+    dates = universe.set_index("symbol")[["first", "last"]].reindex(rows["symbol"]).set_axis(rows.index)
+    day = rows["as_of"].dt.tz_localize(None).dt.normalize()
+    outside = (day < dates["first"]) | (day > dates["last"])
+    inside: pd.DataFrame = rows[~outside].reset_index(drop=True)
+    return inside
+
+
 def on_announced_dates(earnings: pd.DataFrame) -> pd.DataFrame:
     """Return the announcement of each event with its `as_of`, where dates are assumed known ahead."""
     rows = _announcement_of_each_event(earnings.assign(event=event_id(earnings)))

@@ -1,6 +1,7 @@
 """What insiders trade on the open market, by Form 4: purchases (code P) and sales (S), no grants and no exercises.
 
 A trade counts by its own day, once its filing was accepted. A trade of several owners in one filing is one trade.
+Trades under a 10b5-1 plan count like others; `sec_filings.planned` tells them apart where the form asked.
 """
 
 import numpy as np

@@ -13,6 +13,7 @@ from earlysignal_core.features.examples import (
     examples,
     first_known,
     first_moments,
+    of_members,
     on_announced_dates,
     scheduled_between,
 )
@@ -54,7 +55,9 @@ def quarter_examples(lake: Lake, source: SourceDescription, quarter: Quarter) ->
         published = [q for q in Quarter.range(quarter - SCHEDULED_AHEAD, quarter) if q in source.quarters]
         calendar = lake.read("earnings_calendar", published)
     earnings = lake.read("earnings", [quarter])  # the first quarter also holds the past before it, which is history
-    return examples(earnings[earnings["announced_on"] >= quarter.start], calendar, lake.read(UNIVERSE))
+    universe = lake.read(UNIVERSE)
+    rows = examples(earnings[earnings["announced_on"] >= quarter.start], calendar, universe)
+    return of_members(rows, universe) if source.membership == "dated" else rows
 
 
 def scheduled_examples(lake: Lake, source: SourceDescription, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
@@ -69,8 +72,10 @@ def scheduled_examples(lake: Lake, source: SourceDescription, first: pd.Timestam
     universe = lake.read(UNIVERSE)
     if "earnings_calendar" in source.tables:
         moments = lake.derive(first_moments, "earnings_calendar", [q for q in near if q <= end])
-        return scheduled_between(moments, lake.derive(first_known, "earnings", held), first, last, universe)
-    return due_between(lake.derive(on_announced_dates, "earnings", held), first, last, universe)
+        rows = scheduled_between(moments, lake.derive(first_known, "earnings", held), first, last, universe)
+    else:
+        rows = due_between(lake.derive(on_announced_dates, "earnings", held), first, last, universe)
+    return of_members(rows, universe) if source.membership == "dated" else rows
 
 
 def view(

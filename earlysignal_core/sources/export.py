@@ -130,6 +130,7 @@ def _description(described: SourceDescription, written: dict[str, Exported]) -> 
         tables=list(written),
         assumptions=[*assumptions, *map(_hole, incomplete)],
         prices=described.prices,
+        membership=described.membership,
         settings=described.settings,
         **days,
     )

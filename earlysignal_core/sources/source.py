@@ -23,6 +23,9 @@ class SourceDescription(BaseModel):
         The symbol that returns are compared with.
     universe : str
         ``sp500``, ``extended940`` or a name of the user's.
+    membership : {"today", "dated"}
+        Whether the companies are those of today throughout, or `first` and `last` of `universe` say when each was one
+        of them: only members are predicted and learned from.
     tables : tuple of str
     first, last : str
         The quarters that its dates span.
@@ -57,6 +60,7 @@ class SourceDescription(BaseModel):
     provides: tuple[str, ...]
     assumptions: tuple[str, ...]
     settings: TapeSettings
+    membership: Literal["today", "dated"] = "today"
     grows: bool = False
 
     @property

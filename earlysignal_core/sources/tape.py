@@ -21,6 +21,7 @@ from earlysignal_core.validation import checked, no_rows
 
 DATES_ASSUMED = "assume_dates_known: announcement dates are taken as known seven days ahead (no earnings_calendar)."
 MEMBERSHIP_ASSUMED = "Membership and sectors are those of today, throughout: there is survivorship."
+SECTORS_ASSUMED = "Sectors are those of today, throughout; membership is as dated in `universe`."
 DESCRIPTION = "tape.json"
 _FACTS = {"macro": "series", "sec_filings": "form", "sentiment": "channel"}
 """Tables that may hold some kinds of rows and lack others, with the column that names the kind."""
@@ -39,6 +40,7 @@ class TapeJson(BaseModel):
     price_dates: tuple[NaiveDatetime, NaiveDatetime]
     assumptions: list[str] = []
     prices: Literal["adjusted", "raw"] = "adjusted"
+    membership: Literal["today", "dated"] = "today"
     settings: TapeSettings = TapeSettings()
 
     @field_validator("event_dates", "price_dates")
@@ -105,7 +107,9 @@ class TapeSource:
             assumptions.insert(0, CONSENSUS_ASSUMED)
         if "earnings_calendar" not in tables:
             assumptions.append(DATES_ASSUMED)
-        if not any("survivorship" in line.lower() for line in assumptions):
+        if tape.membership == "dated":
+            assumptions.append(SECTORS_ASSUMED)
+        elif not any("survivorship" in line.lower() for line in assumptions):
             assumptions.append(MEMBERSHIP_ASSUMED)
         return SourceDescription(
             name=tape.name,
@@ -118,6 +122,7 @@ class TapeSource:
             last_event=str(Quarter.of(tape.event_dates[1])),
             since=self._since(),
             prices=tape.prices,
+            membership=tape.membership,
             provides=tuple(self._provides()),
             assumptions=tuple(assumptions),
             settings=self._settings,

@@ -73,6 +73,6 @@ def from_constituents(rows: Rows) -> pd.DataFrame:
 def _universe(frame: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(**{column: None for column in _OPTIONAL if column not in frame})
     sector = frame["sector"].replace(_OTHER_NAMES)
-    etf = frame["sector_etf"].where(frame["sector_etf"].notna(), sector.map(SECTOR_ETFS))
+    etf = frame["sector_etf"].where(frame["sector_etf"].notna(), sector.map(SECTOR_ETFS)).astype("str")
     dates = {column: pd.to_datetime(frame[column]).astype("datetime64[ns]") for column in ("first", "last")}
     return checked(UNIVERSE, frame.assign(sector=sector, sector_etf=etf, **dates))

@@ -207,8 +207,8 @@ def trades(answer: Answer, symbol: str, filing: Filing) -> list[Row]:
     """Return the open-market trades of a Form 4: one row a transaction, whatever the number of its owners.
 
     Only purchases (P) and sales (S) by the issuer's insiders; grants, exercises, gifts and tax withholding are none.
-    ``planned`` says whether they followed a 10b5-1 plan, None where the form does not ask; ``amends`` whether the form
-    corrects another.
+    ``planned`` is 1 where they followed a 10b5-1 plan, 0 where not, NaN where the form does not ask; ``amends`` says
+    whether the form corrects another.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def trades(answer: Answer, symbol: str, filing: Filing) -> list[Row]:
     if issuer is None or int(issuer) != filing.cik:
         return []  # the company itself owns shares of another
     owners = sorted(filter(None, (node.text for node in document.iter("rptOwnerName"))))
-    plan = _flag(document, "aff10b5One")
+    plan = _flag(document, "aff10b5One")  # the form asks since April 2023
     rows = []
     for transaction in document.iterfind("nonDerivativeTable/nonDerivativeTransaction"):
         code = _text(transaction, "transactionCoding/transactionCode")
@@ -276,6 +276,7 @@ def _filing_row(symbol: str, filing: Filing, accepted: pd.Timestamp) -> Row:
         "shares": np.nan,
         "price": np.nan,
         "owner": None,
+        "planned": np.nan,
         "available_at": accepted,
     }
 
@@ -340,9 +341,9 @@ def _text(element: Element, path: str) -> str | None:
     return found.strip() or None if found is not None else None
 
 
-def _flag(element: Element, path: str) -> bool | None:
+def _flag(element: Element, path: str) -> float:
     said = _text(element, path)
-    return None if said is None else said.lower() in {"1", "true"}
+    return np.nan if said is None else float(said.lower() in {"1", "true"})
 
 
 def _number(answer: Answer, element: Element, path: str) -> float:

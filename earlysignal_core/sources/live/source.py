@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import ModuleType
+from typing import Literal
 
 import pandas as pd
 
@@ -25,7 +26,7 @@ from earlysignal_core.sources.live.records import Rows
 from earlysignal_core.sources.live.schedule import ASSUMED_AHEAD, CALENDAR, ESTIMATES, Schedule
 from earlysignal_core.sources.live.snapshots import Snapshots
 from earlysignal_core.sources.source import CONSENSUS_ASSUMED, Gap, Source, SourceDescription
-from earlysignal_core.sources.tape import MEMBERSHIP_ASSUMED
+from earlysignal_core.sources.tape import MEMBERSHIP_ASSUMED, SECTORS_ASSUMED
 from earlysignal_core.tables import TABLES, UNIVERSE, own_date
 from earlysignal_core.trading_calendar import closes, sessions
 from earlysignal_core.validation import checked, no_rows
@@ -41,6 +42,7 @@ _MACRO_BEFORE = pd.DateOffset(years=2)  # year-on-year changes of the first quar
 _OPTIONS_HISTORY = pd.Timedelta(days=730)
 _OPTIONS_COME = pd.Timedelta(hours=4)
 _MONTH = pd.Timedelta(days=30)
+_LISTED = "sp500"  # the one universe that a provider lists
 _MOST_SERIES_MISSING = 0.5  # each is a feature of its own: one that is missing misleads nobody
 
 _OF_FMP = (
@@ -96,6 +98,11 @@ class LiveSource:
             raise LiveSettingsError(
                 f"EARLYSIGNAL_LIVE__TABLES names the unknown table(s) {', '.join(unknown)}. Known: {', '.join(TABLES)}."
             )
+        if tape is None and self._live.companies is None and settings.universe not in (None, _LISTED):
+            raise LiveSettingsError(
+                f"no provider lists the companies of `{settings.universe}`. Remedy: name a file that does in "
+                f"EARLYSIGNAL_LIVE__COMPANIES, or choose `{_LISTED}`."
+            )
         if "earnings" not in self._given and tape is None:
             raise LiveSettingsError(
                 "nothing gives announcements: no EARLYSIGNAL_LIVE__FMP_KEY is set, or EARLYSIGNAL_LIVE__TABLES leaves "
@@ -125,7 +132,7 @@ class LiveSource:
         return SourceDescription(
             name=NAME,
             benchmark=self._live.benchmark if theirs is None or "ohlcv" in self._given else theirs.benchmark,
-            universe=self._settings.universe or (self._live.companies.stem if self._live.companies else "sp500"),
+            universe=self._settings.universe or (self._live.companies.stem if self._live.companies else _LISTED),
             tables=tuple(tables),
             first=first,
             last=last,
@@ -135,6 +142,7 @@ class LiveSource:
             prices="raw" if theirs is None or "ohlcv" in self._given else theirs.prices,
             provides=tuple(provides),
             assumptions=self._assumptions(snapshot, theirs),
+            membership=self._membership(theirs),
             settings=self._settings.over(theirs.settings if theirs is not None else TapeSettings()),
             grows=True,
         )
@@ -326,9 +334,19 @@ class LiveSource:
             for stale in fetcher.take_stale()
         ]
 
+    def _membership(self, theirs: SourceDescription | None) -> Literal["today", "dated"]:
+        """Return what a list of the user's means, by whether it has dates; else what the tape's does."""
+        if self._live.companies is None:
+            return theirs.membership if theirs is not None else "today"
+        return "dated" if self.universe()[["first", "last"]].notna().any(axis=None) else "today"
+
     def _assumptions(self, snapshot: pd.Timestamp | None, theirs: SourceDescription | None) -> tuple[str, ...]:
-        lines = list(theirs.assumptions) if theirs is not None else [MEMBERSHIP_ASSUMED]
-        if ESTIMATES in self._given:  # the tape's are not read
+        of_members = SECTORS_ASSUMED if self._membership(theirs) == "dated" else MEMBERSHIP_ASSUMED
+        lines = list(theirs.assumptions) if theirs is not None else [of_members]
+        if self._live.companies is not None:  # the tape's are not read
+            others = (line for line in lines if line not in (MEMBERSHIP_ASSUMED, SECTORS_ASSUMED))
+            lines = [of_members, *others]
+        if ESTIMATES in self._given:  # nor is an assumed consensus
             lines = [line for line in lines if line != CONSENSUS_ASSUMED]
         if CALENDAR in self._given:
             until = f"our first snapshot on {new_york_day(snapshot):%Y-%m-%d}" if snapshot else "our first snapshot"

@@ -15,6 +15,7 @@ CODES = ("P", "S")
 OWNERS = tuple(f"{first} {last}" for last in ("Ash", "Brook", "Field", "Stone") for first in ("Kim", "Lee", "Max"))
 # Expected number for a company and quarter, in the usual and in the other regime.
 BUYS, SALES, INCIDENTS = (0.4, 0.4), (1.6, 5.0), (2.0, 7.0)
+PLANNED_SHARE = 0.4  # of insiders' trades that follow a 10b5-1 plan
 KNOWN_AFTER_DAYS = 45  # of the quarter's end: institutions' holdings
 
 
@@ -22,8 +23,10 @@ def sec_filings(world: World, panel: Panel) -> pa.Table:
     """Return the filings on what happened in a quarter: insiders' trades, incidents, and announced results."""
     random = stream(world.spec.seed, "sec_filings", panel.index)
     n, companies, events = world.spec.symbols, world.companies, world.events
+    plans = stream(world.spec.seed, "10b5-1 plans", panel.index)
     trades = [
-        _insider_trades(random, companies, panel, code, rate[panel.broken]) for code, rate in enumerate((BUYS, SALES))
+        _insider_trades(random, plans, companies, panel, code, rate[panel.broken])
+        for code, rate in enumerate((BUYS, SALES))
     ]
     everyone, quarter = np.arange(n), panel.index
     reporter, happened = _scattered(random, n, len(panel.days), INCIDENTS[panel.broken])
@@ -64,7 +67,12 @@ def institutional_holdings(world: World, panel: Panel) -> pa.Table:
 
 
 def _insider_trades(
-    random: np.random.Generator, companies: Companies, panel: Panel, code: int, expected: float
+    random: np.random.Generator,
+    plans: np.random.Generator,
+    companies: Companies,
+    panel: Panel,
+    code: int,
+    expected: float,
 ) -> pa.Table:
     owner, session = _scattered(random, len(companies.symbol), len(panel.days), expected)
     count = len(owner)
@@ -81,6 +89,7 @@ def _insider_trades(
             "shares": np.ceil(0.002 * panel.volume[owner, session] * np.exp(random.standard_normal(count))),
             "price": np.round(low + random.random(count) * (high - low), 2),
             "owner": text(random.integers(0, len(OWNERS), count), OWNERS),
+            "planned": (plans.random(count) < PLANNED_SHARE).astype(np.float64),
             "available_at": new_york(filed, 18, 30),
         },
     )
@@ -98,6 +107,7 @@ def _reports(companies: Companies, owner: Ints, form: Ints, on: Days, available_
             "shares": pa.nulls(count, pa.float64()),
             "price": pa.nulls(count, pa.float64()),
             "owner": pa.nulls(count, pa.string()),
+            "planned": pa.nulls(count, pa.float64()),
             "available_at": available_at,
         },
     )
