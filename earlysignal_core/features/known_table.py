@@ -61,7 +61,7 @@ class KnownTable:
         if (column, choice) not in self._summed:
             values = self.numbers(column)
             counted = choice(self.frame) & np.isfinite(values)
-            groups = np.where(counted, self.owners.get_indexer(self.frame[self.contract.owner]), NOT_THERE)
+            groups = np.where(counted, self.owners.get_indexer(pd.Index(self.frame[self.contract.owner])), NOT_THERE)
             whole = np.round(np.where(counted, values, 0.0) * MILLION).astype(np.int64)
             self._summed[column, choice] = KnownCounts(groups, self.available, whole)
         return self._summed[column, choice]
@@ -69,7 +69,8 @@ class KnownTable:
     @cached_property
     def owners(self) -> pd.Index:
         """The distinct owners of rows."""
-        return pd.Index(self.frame[self.contract.owner].unique())
+        names: pd.Index = pd.Index(self.frame[self.contract.owner].unique())
+        return names
 
     def since(self, rows: Rows, oldest_day: Rows) -> Rows:
         """Return the row numbers with those NOT_THERE whose own date lies before a day, one for each example."""
