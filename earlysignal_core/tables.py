@@ -74,10 +74,10 @@ _number = pa.Column("float64", _finite, nullable=True)
 _price = pa.Column("float64", _positive, nullable=False)
 _optional_price = pa.Column("float64", _positive, nullable=True)
 _count = pa.Column("float64", _not_negative, nullable=True)
+_score = pa.Column("float64", pa.Check.in_range(-1, 1, error="is not between -1 and 1"), nullable=False)
 _later_flag = pa.Column(
     "float64", pa.Check.isin((0, 1), error="is neither 0 nor 1"), nullable=True, required=False
 )  # a column that older tapes do not have
-_score = pa.Column("float64", pa.Check.in_range(-1, 1, error="is not between -1 and 1"), nullable=False)
 
 
 def _one_of(*values: str, nullable: bool = False) -> pa.Column:

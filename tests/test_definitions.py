@@ -70,7 +70,16 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
     groups: dict[object, set[object]] = {}
     for node in nodes.values():
         groups.setdefault(node["group"], set()).add(node["name"])
-    caches = {"earnings", "ohlcv", "income_statements", "analyst_ratings", "sec_filings", "options", "macro"}
+    caches = {
+        "earnings",
+        "ohlcv",
+        "income_statements",
+        "analyst_ratings",
+        "sec_filings",
+        "options",
+        "macro",
+        "sentiment",
+    }
     assert groups == {
         "caches": {*caches, "universe", "data_audit"},
         "features": {"feature_table", "labels"},

@@ -61,8 +61,8 @@ def of_members(rows: pd.DataFrame, universe: pd.DataFrame) -> pd.DataFrame:
     dates = universe.set_index("symbol")[["first", "last"]].reindex(rows["symbol"]).set_axis(rows.index)
     day = rows["as_of"].dt.tz_localize(None).dt.normalize()
     outside = (day < dates["first"]) | (day > dates["last"])
-    members: pd.DataFrame = rows[~outside].reset_index(drop=True)
-    return members
+    inside: pd.DataFrame = rows[~outside].reset_index(drop=True)
+    return inside
 
 
 def on_announced_dates(earnings: pd.DataFrame) -> pd.DataFrame:

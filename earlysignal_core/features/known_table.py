@@ -69,8 +69,8 @@ class KnownTable:
     @cached_property
     def owners(self) -> pd.Index:
         """The distinct owners of rows."""
-        distinct: pd.Index = pd.Index(self.frame[self.contract.owner].unique())
-        return distinct
+        names: pd.Index = pd.Index(self.frame[self.contract.owner].unique())
+        return names
 
     def since(self, rows: Rows, oldest_day: Rows) -> Rows:
         """Return the row numbers with those NOT_THERE whose own date lies before a day, one for each example."""

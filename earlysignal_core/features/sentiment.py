@@ -38,8 +38,7 @@ def _twitter(items: pd.DataFrame) -> Flags:
 @feature(family=FAMILY, unit="score", needs={TABLE: 38}, requires=("sentiment:news",))
 def sentiment_news_delta(at: PointInTime) -> Values:
     """Mean score of the news of 7 days minus that of the 30 days before."""
-    means = at.means(TABLE, "score", (37 * 24, _WEEK, 0), only=_news)
-    return means[:, 1] - means[:, 0]
+    return _change(at.means(TABLE, "score", (37 * 24, _WEEK, 0), only=_news))
 
 
 @feature(family=FAMILY, unit="score", needs={TABLE: 22}, requires=("sentiment:reddit",))
@@ -92,7 +91,10 @@ def social_twitter_7d_trend(at: PointInTime) -> Values:
 
 
 def _day_change(at: PointInTime, only: Choice) -> Values:
-    means = at.means(TABLE, "score", (48, 24, 0), only=only)
+    return _change(at.means(TABLE, "score", (48, 24, 0), only=only))
+
+
+def _change(means: Values) -> Values:
     return means[:, 1] - means[:, 0]
 
 

@@ -346,7 +346,7 @@ class LiveSource:
         if self._live.companies is not None:  # the tape's are not read
             others = (line for line in lines if line not in (MEMBERSHIP_ASSUMED, SECTORS_ASSUMED))
             lines = [of_members, *others]
-        if ESTIMATES in self._given:  # the tape's are not read
+        if ESTIMATES in self._given:  # nor is an assumed consensus
             lines = [line for line in lines if line != CONSENSUS_ASSUMED]
         if CALENDAR in self._given:
             until = f"our first snapshot on {new_york_day(snapshot):%Y-%m-%d}" if snapshot else "our first snapshot"
