@@ -215,7 +215,7 @@ def test_one_that_is_to_serve_at_once_ends_the_test_of_another(lake: Lake, tmp_p
 def test_the_winner_of_a_test_is_promoted_and_the_loser_retired_on_the_day_that_judges(
     lake: Lake, tmp_path: Path, ledger: Ledger, champion: str, challenger: str, wins: bool
 ) -> None:
-    few = SMALL.promotion.model_copy(update={"ab_test_large_beats": 8})
+    few = SMALL.promotion.model_copy(update={"ab_test_large_beats": 6})
     # Another one that is judged on the same day against the champion that the test may replace.
     production = in_shadow(lake, tmp_path, ledger, champion, challenger, PREVIOUS)
     production = replace(production, settings=SMALL.model_copy(update={"promotion": few}))
@@ -228,7 +228,7 @@ def test_the_winner_of_a_test_is_promoted_and_the_loser_retired_on_the_day_that_
     looks = [looked(f"{day:%Y-%m-%d}") for day in pd.date_range("2015-07-20", "2015-10-28", freq="14D")]
     first = next(place for place, seen in enumerate(looks) if seen.is_due)
     before, due = looks[first - 1 : first + 1]
-    assert before.found.large_beats < 8 <= due.found.large_beats, "the number of large beats decides when"
+    assert before.found.large_beats < 6 <= due.found.large_beats, "the number of large beats decides when"
     assert due.found.n == due.events["label"].notna().sum() > 20
     operations.freeze(ledger, moment("2015-07-03"), reason="x", by="x")
     assert trials.ending(ledger, production.lake, production.source, few, moment("2015-10-28")) is None

@@ -75,6 +75,8 @@ def act(ledger: Ledger, at: pd.Timestamp) -> Decision | None:
     Decision or None
         Of kind `RAMP`, `PROMOTION` or `ROLL_BACK`; None where nothing follows or no ramp runs.
     """
+    if ramps.running(ledger) is None:  # most days: no lock is taken that a retrain would have to wait for
+        return None
     with ledger.transaction() as joined, joined.begin() as connection:
         freezes.alone(connection)
         step = ramps.running(joined)
