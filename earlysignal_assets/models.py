@@ -9,7 +9,9 @@ from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter
 from earlysignal_core.evaluation import plots
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
+from earlysignal_core.models.ensemble import members_of
 from earlysignal_core.quarterly import make_model
+from earlysignal_core.settings import Settings
 
 GROUP = "models"
 
@@ -39,9 +41,11 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
 
     The split of the dataset chooses trees, threshold and calibration; the model is then refitted on all rows.
     """
-    model = make_model(quarter_of(context), lake, config.version)
+    model = make_model(quarter_of(context), lake, config.version, Settings().ensemble)
     if isinstance(model, NoModelYet):
         return dg.MaterializeResult(metadata={"no model yet": model.reason})
+    keys = ("algorithm", "params", "features", "trees", "window_months")
+    members = [{key: member.get(key) for key in keys} for member in members_of(model.model)]
     test = {f"test {name}": value for name, value in model.metadata["test"].items() if value is not None}
     importance = pd.Series(model.metadata["importance"], name="share of gain").rename_axis("feature").reset_index()
     return dg.MaterializeResult(
@@ -51,7 +55,7 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
             **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),
             **numbers({"trees": model.model["trees"], "threshold": model.threshold, "features": len(model.features)}),
             "calibration": dg.MetadataValue.json(model.model["calibration"]),
-            "parameters": dg.MetadataValue.json(model.model["params"]),
+            "members": dg.MetadataValue.json(members),
             "importance": shown(importance),
             "most important features": picture("importance", plots.importance(model.metadata["importance"])),
             "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, "float64") for name in model.features]),

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from earlysignal_core.lake import Lake
-from earlysignal_core.settings import COLLECTED, Settings
+from earlysignal_core.settings import COLLECTED, SINGLE, Settings
 from earlysignal_core.sources import Source, open_source
 
 _LAST_SOURCE = "last-source.json"
@@ -44,6 +44,8 @@ class Workspace:
             self.source.description.settings.model_dump_json(),
             *map(str, (chosen.window_months, chosen.warmup_quarters, chosen.embargo_days, chosen.cost_bps)),
         ]
+        if chosen.ensemble != SINGLE:
+            decides.append(chosen.ensemble.model_dump_json())
         return f"{self.source.description.name}-{hashlib.sha256('|'.join(decides).encode()).hexdigest()[:6]}"
 
     @property

@@ -386,7 +386,7 @@ def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) 
     lake, source, at = production.lake, production.source, Hour.CHALLENGE.of(day)
     recipe = production.recipe(request.window_months)
     dataset = gather_dataset(lake, source, Day(day), recipe)
-    model = train_and_save(lake, dataset)
+    model = train_and_save(lake, dataset, recipe.ensemble)
     if isinstance(model, Bundle):
         keep_reference(lake, model, dataset.frame)
         champion = deployments.champion(production.ledger)

@@ -30,7 +30,7 @@ from earlysignal_core.models.bundle import AUTO, Bundle, NoModelYet, model_of_qu
 from earlysignal_core.models.training import train_quarter
 from earlysignal_core.monitoring.reference import keep_reference
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.settings import Settings
+from earlysignal_core.settings import SINGLE, EnsembleSettings, Settings
 from earlysignal_core.sources import Source, SourceDescription
 from earlysignal_core.tables import CACHES, UNIVERSE
 
@@ -104,13 +104,15 @@ def make_dataset(quarter: Quarter, lake: Lake, settings: Settings, *, skip_valid
     return dataset
 
 
-def make_model(quarter: Quarter, lake: Lake, version: str = AUTO) -> Bundle | NoModelYet:
+def make_model(
+    quarter: Quarter, lake: Lake, version: str = AUTO, ensemble: EnsembleSettings = SINGLE
+) -> Bundle | NoModelYet:
     """Train the quarter's model of its dataset, and keep beside it what live data will be compared with.
 
     Unchanged inputs return the version that stands.
     """
     dataset = Dataset.load(lake, quarter)
-    model = train_quarter(lake, dataset, version=version)
+    model = train_quarter(lake, dataset, ensemble, version)
     if isinstance(model, Bundle):
         keep_reference(lake, model, dataset.frame)
     return model

@@ -142,6 +142,34 @@ COLLECTED = ("companies", "benchmark", "first", "tables", "series", "managers", 
 """What the live source collects, among its settings: with another choice it is another source."""
 
 
+class Member(BaseModel):
+    """One member of the model (docs/models.md): what is fitted, on how much of the past, on which features.
+
+    `families` are those of the catalogue (`price`, `history`, `macro`, …), none meaning all; `params` overrule the
+    algorithm's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    algorithm: Literal["lightgbm", "xgboost", "random_forest", "logistic"] = "lightgbm"
+    window_months: Literal[3, 6, 12, 24, 36] | None = None
+    families: tuple[str, ...] = ()
+    weight: float = Field(1.0, gt=0)
+    params: dict[str, Any] = {}
+
+
+class EnsembleSettings(BaseModel):
+    """Of which members the model consists, and how they vote; by default one regularised LightGBM on all history."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: tuple[Member, ...] = Field((Member(),), min_length=1)
+    voting: Literal["weighted", "stacked"] = "weighted"
+
+
+SINGLE = EnsembleSettings()
+
+
 class Settings(BaseSettings):
     """Everything that can be set; read from the environment with the prefix ``EARLYSIGNAL_``."""
 
@@ -166,6 +194,7 @@ class Settings(BaseSettings):
     warmup_quarters: int = Field(10, ge=1)
     embargo_days: int = Field(7, ge=0)
     cost_bps: float = Field(10.0, ge=0)
+    ensemble: EnsembleSettings = SINGLE
     assume_final_consensus_known: bool | None = None
     leave_out_mismatched: bool | None = None
     quality: QualityLimits | None = None

@@ -10,7 +10,6 @@ from made_up import FIRST, dataset
 from earlysignal_core.errors import LakeError
 from earlysignal_core.lake import Lake
 from earlysignal_core.models import bundle as bundles
-from earlysignal_core.models.boosters import PARAMS
 from earlysignal_core.models.bundle import (
     FILES,
     FOLDER,
@@ -25,9 +24,10 @@ from earlysignal_core.models.bundle import (
 )
 from earlysignal_core.models.training import train, train_quarter
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import EnsembleSettings, Member
 
 Q = Quarter(2017, 1)
-OTHER = {**PARAMS, "num_leaves": 3}
+OTHER = EnsembleSettings(members=(Member(params={"num_leaves": 3}),))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import pytest
 from made_up import dataset
 
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.boosters import predict
 from earlysignal_core.models.bundle import load, save
 from earlysignal_core.models.training import train
 from earlysignal_core.monitoring.importance import (
@@ -30,7 +29,7 @@ def trained():
 def test_contributions_sum_to_the_score(trained):
     bundle, rows = trained
     explained = contributions(bundle, rows)
-    score = predict(bundle.booster, rows[bundle.features].to_numpy("float64"))
+    score = bundle.pool.predict(rows[bundle.features].to_numpy("float64"))
     raw = np.log(score / (1 - score)) - explained.sum(axis=1)
     assert explained.shape == (len(rows), len(bundle.features))
     assert np.ptp(raw) < 1e-9  # the rest is one constant, the expected score

@@ -52,7 +52,7 @@ def test_the_reasons_add_up_to_the_score() -> None:
     table, _ = quarter_rows(Q, 50)
     told = reasons(model, table, count=len(model.features))
     contribution = told.groupby("event", sort=False)["contribution"].sum().to_numpy()
-    margin = logit(np.asarray(model.booster.predict(table[model.features].to_numpy())))
+    margin = logit(np.asarray(model.pool.predict(table[model.features].to_numpy())))
     base = margin - contribution
     np.testing.assert_allclose(base, base[0], rtol=1e-6)
     few = reasons(model, table, count=3)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,11 +14,11 @@ from sklearn.metrics import f1_score, roc_auc_score
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.splits import Part
 from earlysignal_core.models.baselines import HISTORY, baseline_scores
-from earlysignal_core.models.boosters import PARAMS
 from earlysignal_core.models.bundle import Bundle, BundleError, NoModelYet
 from earlysignal_core.models.calibration import best_threshold, choose_calibration
 from earlysignal_core.models.training import train
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import EnsembleSettings, Member
 
 Q = Quarter(2017, 1)
 
@@ -88,9 +89,10 @@ def test_the_refit_uses_all_rows_and_the_test_part_is_told_apart(made, model):
     assert model.metadata["parts"] == {part: parts.get(part, 0) for part in Part}
     assert model.metadata["test"]["n"] == parts[Part.TEST]
     assert model.metadata["test"]["auc"] > 0.6
-    root_rows = int(model.booster.trees_to_dataframe().query("node_depth == 1")["count"].iloc[0])
+    booster = lgb.Booster(model_str=model.model_text)
+    root_rows = int(booster.trees_to_dataframe().query("node_depth == 1")["count"].iloc[0])
     assert root_rows == len(made.frame)
-    assert model.booster.num_trees() == model.model["trees"]
+    assert booster.num_trees() == model.model["trees"]
 
 
 def test_no_choice_sees_the_test_part(made, model):
@@ -113,7 +115,7 @@ def test_every_feature_has_its_reference_and_its_importance(made, model):
 
 
 def test_other_parameters_are_other_inputs(made, model):
-    other = train(made, {**PARAMS, "num_leaves": 3})
+    other = train(made, EnsembleSettings(members=(Member(params={"num_leaves": 3}),)))
     assert other.metadata["input_sha256"] != model.metadata["input_sha256"]
     assert other.model["params"]["num_leaves"] == 3
 

@@ -1,8 +1,6 @@
 """A challenger's recipe, judged forward: refitted month by month, and never on what it is then asked to score."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +10,6 @@ from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
 from earlysignal_core.datasets.labels import first_of_each_event
 from earlysignal_core.features.table import EVENT_COLUMNS
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.boosters import PARAMS
 from earlysignal_core.models.bundle import Bundle, NoModelYet
 from earlysignal_core.models.training import train
 from earlysignal_core.quarters import Quarter
@@ -23,14 +20,13 @@ from earlysignal_core.tables import KNOWABLE
 
 @dataclass(frozen=True)
 class Recipe:
-    """How models are made: with which settings (the window, say) and parameters."""
+    """How models are made: with which settings (the window, say, and the members)."""
 
     settings: Settings = field(default_factory=Settings)
-    params: Mapping[str, Any] = field(default_factory=lambda: PARAMS)
 
     def train(self, lake: Lake, source: SourceDescription, until: Day | Quarter) -> Bundle | NoModelYet:
         """Train on what the lake held at a cutoff; the bundle has no version."""
-        return train(gather_dataset(lake, source, until, self.settings), self.params)
+        return train(gather_dataset(lake, source, until, self.settings), self.settings.ensemble)
 
 
 def steps(since: pd.Timestamp, until: pd.Timestamp) -> list[Day]:

@@ -9,7 +9,6 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 
@@ -17,8 +16,8 @@ from earlysignal_core.datasets.cutoff import Cutoff, parse_cutoff, version_stem
 from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
-from earlysignal_core.models import boosters
 from earlysignal_core.models.calibration import Calibration, FloatArray
+from earlysignal_core.models.ensemble import Pool
 from earlysignal_core.quarters import Quarter
 
 FOLDER, CLAIMS, BY_QUARTER = "models/early-signal", "models/claims", "models/by_quarter"
@@ -49,9 +48,10 @@ class Bundle:
     Attributes
     ----------
     model_text : str
-        LightGBM's own text form.
+        The algorithm's own text form; of several members a JSON list of theirs.
     model : dict
-        Algorithm, parameters, features, number of trees, threshold and calibration.
+        Algorithm, parameters, features, number of trees, threshold and calibration; of several members each of these
+        by member, and how much each counts.
     normalizer : dict
         Per feature the mean, standard deviation, missing share and quantiles of the training rows: what live data
         is checked against.
@@ -86,9 +86,9 @@ class Bundle:
         return float(self.model["threshold"])
 
     @cached_property
-    def booster(self) -> lgb.Booster:
-        """The fitted trees."""
-        return lgb.Booster(model_str=self.model_text)
+    def pool(self) -> Pool:
+        """The fitted members."""
+        return Pool.load(self.model, self.model_text)
 
     def predict(self, frame: pd.DataFrame) -> FloatArray:
         """Return the calibrated probability of a large beat for each row, shape (n,).
@@ -98,7 +98,7 @@ class Bundle:
         BundleError
             Names the features that the frame lacks.
         """
-        scores = boosters.predict(self.booster, self._inputs(frame))
+        scores = self.pool.predict(self._inputs(frame))
         return Calibration(**self.model["calibration"]).apply(scores)
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -109,7 +109,7 @@ class Bundle:
         BundleError
             As for `predict`.
         """
-        values = boosters.contributions(self.booster, self._inputs(frame))[:, :-1]
+        values = self.pool.contributions(self._inputs(frame))[:, :-1]
         return pd.DataFrame(values, columns=self.features, index=frame.index)
 
     def _inputs(self, frame: pd.DataFrame) -> FloatArray:

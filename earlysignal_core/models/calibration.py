@@ -31,7 +31,7 @@ class Calibration:
         """Return calibrated probabilities, shape (n,)."""
         if self.kind == "none":
             return probability
-        return np.asarray(expit(self.slope * _logit(probability) + self.intercept))
+        return np.asarray(expit(self.slope * log_odds(probability) + self.intercept))
 
 
 def choose_calibration(probability: FloatArray, label: FloatArray) -> Calibration:
@@ -47,7 +47,7 @@ def choose_calibration(probability: FloatArray, label: FloatArray) -> Calibratio
     Platt, *Probabilistic Outputs for Support Vector Machines* (1999), on the log odds; the proof is a
     likelihood-ratio test against leaving the probabilities as they are.
     """
-    odds = _logit(probability)
+    odds = log_odds(probability)
 
     def log_loss(line: FloatArray) -> float:
         score = line[0] * odds + line[1]
@@ -68,5 +68,6 @@ def best_threshold(probability: FloatArray, label: FloatArray) -> float:
     return float(thresholds[np.argmax(f1[:-1])])
 
 
-def _logit(probability: FloatArray) -> FloatArray:
+def log_odds(probability: FloatArray) -> FloatArray:
+    """Return ``log(p / (1 - p))``, shape (n,), of probabilities kept a millionth away from 0 and 1."""
     return np.asarray(logit(np.clip(probability, _CLIP, 1 - _CLIP)))

@@ -1,9 +1,8 @@
 """Training: the split chooses trees, threshold and calibration; the model that serves is refitted on all rows."""
 
-from collections.abc import Mapping
+from importlib.metadata import version as installed
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
@@ -14,22 +13,23 @@ from earlysignal_core.datasets.lineage import code_version, json_digest
 from earlysignal_core.datasets.splits import Part
 from earlysignal_core.lake import Lake
 from earlysignal_core.models import bundle as bundles
-from earlysignal_core.models.boosters import PARAMS, fit, fit_until_validation_worsens, predict
+from earlysignal_core.models.algorithm import algorithm
 from earlysignal_core.models.bundle import CUTOFF_OF_DAY, CUTOFF_OF_QUARTER, Bundle, NoModelYet
 from earlysignal_core.models.calibration import FloatArray, best_threshold, choose_calibration
+from earlysignal_core.models.ensemble import Pool, TooLittleToLearnError, choose, refit
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.settings import SINGLE, EnsembleSettings
 
 QUANTILES = (0.0, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 1.0)
 
 
-def train(dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoModelYet:
+def train(dataset: Dataset, ensemble: EnsembleSettings = SINGLE) -> Bundle | NoModelYet:
     """Train a model of a dataset.
 
     Parameters
     ----------
     dataset : Dataset
-    params : mapping, optional
-        LightGBM's parameters.
+    ensemble : EnsembleSettings, optional
 
     Returns
     -------
@@ -43,81 +43,82 @@ def train(dataset: Dataset, params: Mapping[str, Any] = PARAMS) -> Bundle | NoMo
     """
     if dataset.no_model_yet is not None:
         return NoModelYet(dataset.until, dataset.no_model_yet)
-    chosen, features = dict(params), dataset.features
-    X, y = dataset.frame[features].to_numpy(dtype="float64"), dataset.frame["label"].to_numpy(dtype="float64")
-    part = dataset.frame["part"].to_numpy()
+    try:
+        return _trained(dataset, ensemble)
+    except TooLittleToLearnError as error:
+        return NoModelYet(dataset.until, str(error))
+
+
+def _trained(dataset: Dataset, ensemble: EnsembleSettings) -> Bundle:
+    frame = dataset.frame
+    y, part = frame["label"].to_numpy(dtype="float64"), frame["part"].to_numpy()
     train_rows, validation, test = (part == p for p in (Part.TRAIN, Part.VALIDATION, Part.TEST))
 
-    chooser = fit_until_validation_worsens(X[train_rows], y[train_rows], X[validation], y[validation], features, chosen)
-    trees = chooser.best_iteration
-    scores = predict(chooser, X)
+    embargo = pd.Timedelta(days=dataset.lineage["settings"]["embargo_days"])
+    model, chooser = choose(ensemble, dataset.features, frame, train_rows, validation, embargo)
+    features = model["features"]
+    scores = chooser.predict(frame[features].to_numpy(dtype="float64"))
     calibration = choose_calibration(scores[validation], y[validation])
     probability = calibration.apply(scores)
     threshold = best_threshold(probability[validation], y[validation])
 
-    booster = fit(X, y, features, trees, chosen)
+    pool = refit(model, frame, dataset.cutoff)
     return Bundle(
-        model_text=booster.model_to_string(),
-        model={
-            "algorithm": "lightgbm",
-            "params": chosen,
-            "features": features,
-            "trees": trees,
-            "threshold": threshold,
-            "calibration": vars(calibration),
-        },
-        normalizer=_normalizer(dataset.frame[features]),
+        model_text=pool.to_text(),
+        model={**model, "threshold": threshold, "calibration": vars(calibration)},
+        normalizer=_normalizer(frame[features]),
         metadata={
             CUTOFF_OF_DAY if isinstance(dataset.until, Day) else CUTOFF_OF_QUARTER: str(dataset.until),
             "cutoff": dataset.cutoff.isoformat(),
-            "input_sha256": input_digest(dataset, params),
+            "input_sha256": input_digest(dataset, ensemble),
             "dataset_version": dataset.lineage["dataset_version"],
             "dataset_sha256": dataset.lineage["content_sha256"],
             "code_version": code_version(),
-            "lightgbm": lgb.__version__,
+            **_libraries(ensemble),
             "rows": len(y),
             "large_beats": int(y.sum()),
             "base_rate": float(y.mean()),
             "parts": {str(p): int((part == p).sum()) for p in Part},
             "test": _figures(probability[test], y[test], threshold, float(y[train_rows].mean())),
-            "importance": _importance(booster, features),
+            "importance": _importance(pool, features),
             "features_left_out": dataset.lineage["feature_extraction"]["features_left_out"],
         },
     )
 
 
 def train_and_save(
-    lake: Lake, dataset: Dataset, params: Mapping[str, Any] = PARAMS, version: str = bundles.AUTO
+    lake: Lake, dataset: Dataset, ensemble: EnsembleSettings = SINGLE, version: str = bundles.AUTO
 ) -> Bundle | NoModelYet:
     """Return the model of a dataset: the one that the same inputs gave before, else a new one, saved."""
     outcome: Bundle | NoModelYet | None = None
     if dataset.no_model_yet is None:
-        outcome = bundles.find(lake, dataset.until, input_digest(dataset, params), version)
+        outcome = bundles.find(lake, dataset.until, input_digest(dataset, ensemble), version)
     if outcome is None:
-        trained = train(dataset, params)
+        trained = train(dataset, ensemble)
         outcome = bundles.save(lake, trained, version) if isinstance(trained, Bundle) else trained
     return outcome
 
 
 def train_quarter(
-    lake: Lake, dataset: Dataset, params: Mapping[str, Any] = PARAMS, version: str = bundles.AUTO
+    lake: Lake, dataset: Dataset, ensemble: EnsembleSettings = SINGLE, version: str = bundles.AUTO
 ) -> Bundle | NoModelYet:
     """Return the quarter's model, saved, and noted as the quarter's."""
-    outcome = train_and_save(lake, dataset, params, version)
+    outcome = train_and_save(lake, dataset, ensemble, version)
     bundles.record_of_quarter(lake, Quarter.parse(str(dataset.until)), outcome)
     return outcome
 
 
-def input_digest(dataset: Dataset, params: Mapping[str, Any]) -> str:
+def input_digest(dataset: Dataset, ensemble: EnsembleSettings) -> str:
     """Return the hash of all that decides a bundle's bytes."""
     return json_digest(
         {
             "dataset": dataset.lineage["content_sha256"],
             "features": dataset.features,
             "features_left_out": dataset.lineage["feature_extraction"]["features_left_out"],
-            "params": dict(params),
+            "ensemble": ensemble.model_dump(mode="json"),
+            "params": [dict(algorithm(member.algorithm).PARAMS) for member in ensemble.members],
             "code": code_version(),
-            "lightgbm": lgb.__version__,
+            **_libraries(ensemble),
         }
     )
 
@@ -151,8 +152,13 @@ def _figures(probability: FloatArray, label: FloatArray, threshold: float, base_
     }
 
 
-def _importance(booster: lgb.Booster, features: list[str]) -> dict[str, float]:
-    """Return each feature's share of the gain of all splits, largest first."""
-    gain = np.asarray(booster.feature_importance("gain"), dtype="float64")
-    order = np.argsort(-gain, kind="stable")
-    return {features[i]: float(gain[i] / gain.sum()) if gain.sum() else 0.0 for i in order}
+def _libraries(ensemble: EnsembleSettings) -> dict[str, str]:
+    """Return the versions of the libraries that fit the members: another version may give other bytes."""
+    used = {algorithm(member.algorithm).LIBRARY for member in ensemble.members}
+    return {name: installed(name) for name in sorted(used)}
+
+
+def _importance(pool: Pool, features: list[str]) -> dict[str, float]:
+    """Return each feature's share of what the members say of it (gain, or weight), largest first."""
+    shares = pool.importance(len(features))
+    return {features[i]: float(shares[i]) for i in np.argsort(-shares, kind="stable")}

@@ -7,7 +7,6 @@ import pandas as pd
 
 from earlysignal_core.evaluation.resampling import Figure, FloatArray, Resamples, undefined, with_interval
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.boosters import THREADS
 from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.monitoring.action import Action, judge
 from earlysignal_core.monitoring.reference import Reference, counted_once
@@ -149,11 +148,7 @@ def importance(bundle: Bundle, recent: pd.DataFrame, then: FloatArray) -> Import
 
 def contributions(bundle: Bundle, rows: pd.DataFrame) -> FloatArray:
     """Return the exact SHAP values of each row, (n, features), in the model's own score before calibration."""
-    if not len(rows):
-        return np.empty((0, len(bundle.features)))
-    values = rows[bundle.features].to_numpy(dtype="float64")
-    explained = np.asarray(bundle.booster.predict(values, pred_contrib=True, num_threads=THREADS), dtype=np.float64)
-    return explained[:, :-1]  # the last column is the expected value
+    return np.asarray(bundle.contributions(rows).to_numpy(), dtype=np.float64)
 
 
 def _shares(sums: FloatArray) -> FloatArray:

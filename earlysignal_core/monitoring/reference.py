@@ -17,9 +17,9 @@ from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.datasets.splits import Part
 from earlysignal_core.errors import LakeError
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.boosters import fit, predict
 from earlysignal_core.models.bundle import FOLDER, Bundle
 from earlysignal_core.models.calibration import Calibration
+from earlysignal_core.models.ensemble import refit
 from earlysignal_core.monitoring.action import MonitoringError
 
 FILE = "reference.parquet"
@@ -131,11 +131,10 @@ class Reference:
         They are those of the model of the train part alone, with the same trees and calibration, of the rows after it.
         """
         learned = (self.frame["part"] == Part.TRAIN).to_numpy()
-        values, label = (self.frame[names].to_numpy(dtype="float64") for names in (bundle.features, "label"))
-        booster = fit(
-            values[learned], label[learned], bundle.features, bundle.model["trees"], dict(bundle.model["params"])
-        )
-        probability = Calibration(**bundle.model["calibration"]).apply(predict(booster, values[~learned]))
+        later = self.frame[~learned]
+        pool = refit(bundle.model, self.frame[learned], later["as_of"].min())
+        scores = pool.predict(later[bundle.features].to_numpy(dtype="float64"))
+        probability = Calibration(**bundle.model["calibration"]).apply(scores)
         return self.frame.loc[~learned, ["as_of"]].assign(probability=probability).reset_index(drop=True)
 
     def season(self, middle: pd.Timestamp) -> pd.DataFrame:

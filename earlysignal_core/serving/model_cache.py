@@ -50,7 +50,7 @@ class ModelCache:
                     return self._models[version]
             bundle = load(self._lake, version)
             model = LoadedModel(bundle, hashlib.sha256(bundle.files()[METADATA]).hexdigest())
-            bundle.booster  # noqa: B018 - parsed here, by one thread, and not at the first prediction by several
+            bundle.pool  # noqa: B018 - parsed here, by one thread, and not at the first prediction by several
             with self._lock:
                 self._models[version] = model
                 self._loading.pop(version, None)
