@@ -16,11 +16,10 @@ from earlysignal_core.evaluation.metrics import PAIRED, measure, paired
 from earlysignal_core.evaluation.resampling import Figure, FloatArray, Resamples, wider
 from earlysignal_core.features.table import EVENT_COLUMNS
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.boosters import PARAMS
 from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.models.training import train
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.settings import Settings
+from earlysignal_core.settings import EnsembleSettings, Member, Settings
 from earlysignal_core.sources import SourceDescription
 
 SEEDS = 10
@@ -131,7 +130,7 @@ def _walk(
 
 
 def _predicted(dataset: Dataset, seed: int, rows: pd.DataFrame) -> FloatArray:
-    model = train(dataset, {**PARAMS, "seed": seed})
+    model = train(dataset, EnsembleSettings(members=(Member(params={"seed": seed}),)))
     return model.predict(rows) if isinstance(model, Bundle) else np.full(len(rows), np.nan)
 
 
