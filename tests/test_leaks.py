@@ -182,7 +182,8 @@ def _within(table: str, days: pd.Series, single: Tape, feature: Feature) -> np.n
     sessions = declared["ohlcv"] + SHIFT_LOOK_BACK if declared["ohlcv"] else 0
     sessions += LATE_CLOSE_SESSIONS  # the market's last bars also tell which session is the last
     if TABLES[table].axis is Axis.SESSION:
-        return np.asarray(position([today])[0] - position(days) < sessions)
+        back = sessions if table == "ohlcv" else declared[table] + LATE_CLOSE_SESSIONS
+        return np.asarray(position([today])[0] - position(days) < back)
     reach = days_back(table, declared[table]) if declared[table] else -1
     if table == "corporate_actions":
         reach = max(reach, sessions * 3 // 2 + 1)

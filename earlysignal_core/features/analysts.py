@@ -52,7 +52,10 @@ def analyst_price_target_change(at: PointInTime) -> Values:
     target = at.window(TARGETS, "target", _MOST_TARGETS) / at.shares_since(day)
     recent = at.as_of_day[:, None] - day < _RECENT_DAYS
     earlier = at.as_of_day[:, None] - day < _RECENT_DAYS + _EARLIER_DAYS
-    now, before = (known_mean(np.where(when, target, np.nan), 1) for when in (recent, earlier & ~recent))
+    # Targets of one day and moment come in no order of their own, and a sum's last bit depends on the order.
+    now, before = (
+        known_mean(np.sort(np.where(when, target, np.nan), axis=1), 1) for when in (recent, earlier & ~recent)
+    )
     return ratio(now, before) - 1
 
 

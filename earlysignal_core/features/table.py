@@ -114,12 +114,16 @@ def build_feature_table(lake: Lake, source: SourceDescription, quarter: Quarter)
 def reach(features: Mapping[str, Feature], source: SourceDescription) -> dict[str, int]:
     """Return how far back each table of a source has to be read for some features, in steps of its axis.
 
-    That is their look-back and what the view itself needs: the sessions by which false level shifts are judged, and
-    the splits of as many days where prices arrive raw.
+    That is their look-back and what the view itself needs: the sessions that the market's last close may lag behind,
+    those by which false level shifts are judged, and the splits of as many days where prices arrive raw.
     """
-    depth = {table: steps for table, steps in look_back(features.values()).items() if table in source.tables}
+    depth = {
+        table: steps + (LATE_CLOSE_SESSIONS if TABLES[table].axis is Axis.SESSION else 0)
+        for table, steps in look_back(features.values()).items()
+        if table in source.tables
+    }
     if "ohlcv" in depth:
-        depth["ohlcv"] += SHIFT_LOOK_BACK + LATE_CLOSE_SESSIONS
+        depth["ohlcv"] += SHIFT_LOOK_BACK
         if source.prices == "raw" and "corporate_actions" in source.tables:
             days = _calendar_days("ohlcv", depth["ohlcv"])
             depth["corporate_actions"] = max(depth.get("corporate_actions", 0), days)
