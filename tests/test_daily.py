@@ -283,7 +283,7 @@ def test_what_comes_later_need_not_be_there(
 def test_what_comes_later_moves_no_bit(
     production_lake: Lake, aside: Ledger, tmp_path_factory: pytest.TempPathFactory, honest: tuple[object, ...]
 ) -> None:
-    @settings(max_examples=6)
+    @settings(max_examples=3)
     @given(seed=st.integers(0, 2**31 - 1))
     def moves_nothing(seed: int) -> None:
         folder = tmp_path_factory.mktemp("varied")

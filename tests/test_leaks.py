@@ -85,13 +85,13 @@ def beyond_the_look_back(tape: Tape, features: Mapping[str, Feature]) -> dict[st
 
 
 @given(st.integers(0, 3), st.floats(0, 1), seeds)
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_generated_rows_that_were_not_known_move_nothing(world: int, which: float, seed: int) -> None:
     assert leak(leaks.generated(world), which, seed) == {}
 
 
 @given(which=st.floats(0, 1), seed=seeds)
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_synthetic_rows_that_were_not_known_move_nothing(synthetic: Tape, which: float, seed: int) -> None:
     assert leak(synthetic, which, seed) == {}
 
@@ -121,7 +121,7 @@ def test_neighbours_move_nothing(tape: Tape) -> None:
 
 
 @given(st.integers(0, 3), seeds)
-@settings(max_examples=6)
+@settings(max_examples=3)
 def test_generated_neighbours_move_nothing(world: int, seed: int) -> None:
     assert neighbours(leaks.generated(world), seed % 2**31, alone=2) == {}
 

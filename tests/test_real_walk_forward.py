@@ -66,7 +66,7 @@ def test_figures_dealt_out_at_random_teach_nothing(home: Path, tmp_path: Path) -
     assert roc_auc_score(table["label"], model.predict(table)) == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_assumed_consensus_is_said_in_the_headline(home: Path, sp500: Path, tmp_path: Path) -> None:
     done = run(tmp_path, "demo", "--tape", sp500, EARLYSIGNAL_ASSUME_FINAL_CONSENSUS_KNOWN="true")
     assert done.returncode == 0, done.stdout + done.stderr
