@@ -67,7 +67,7 @@ def test_an_algorithm_is_deterministic_explains_itself_and_is_read_back(name):
     assert way.fit(X, y, names, size, params).to_text() == fitted.to_text()
     probability = fitted.predict(later)
     assert_allclose(best.predict(later), probability, rtol=1e-6)  # the best size, and not a later one
-    assert roc_auc_score(after, probability) > 0.75
+    assert roc_auc_score(after, probability) > 0.7
     assert_array_equal(np.concatenate([fitted.predict(later[[i]]) for i in range(50)]), probability[:50])
     parts = fitted.contributions(later)
     assert parts.shape == (400, 7)
@@ -82,10 +82,10 @@ def test_an_algorithm_is_deterministic_explains_itself_and_is_read_back(name):
 def test_the_straight_line_learns_ranges_and_medians_of_training_rows_only():
     X, y = rows()
     line = algorithm("logistic").fit(X, y, [], 1, {"C": 0.1})
-    beyond = X[:3].copy()
+    beyond = X[[0, 0, 0]].copy()
     beyond[:, 0] = [1e9, line.high[0], np.nan]
     beyond[:, 1] = np.nan
-    far, edge, missing = line.predict(beyond[:, :1].repeat(6, axis=1) * 0 + beyond)
+    far, edge, missing = line.predict(beyond)
     assert far == pytest.approx(edge)
     middle = beyond[[2]].copy()
     middle[0, 0] = np.nanmedian(X[:, 0])
@@ -123,7 +123,7 @@ def test_an_ensemble_is_saved_read_back_and_predicts_a_row_alone_as_among_others
 def test_a_window_holds_the_months_before_the_cutoff_and_nothing_older(made, unseen):
     members = ensemble(Member(algorithm="logistic", window_months=12))
     model = train(made, members)
-    old = made.frame["as_of"] <= made.cutoff - pd.DateOffset(months=36)
+    old = made.frame["as_of"] <= made.cutoff - pd.DateOffset(months=24)
     spoiled = made.frame.assign(**{name: made.frame[name].where(~old, 99.0) for name in made.features})
     assert old.sum() > 0
     assert_array_equal(
