@@ -403,7 +403,7 @@ def test_of_two_challenges_at_once_one_wins(production: Production) -> None:
     ("first", "last"),
     [
         ("2015-11-02", "2015-11-04"),
-        pytest.param("2015-10-20", "2015-11-20", marks=pytest.mark.slow),
+        pytest.param("2015-10-20", "2015-11-20", marks=pytest.mark.long),
     ],
 )
 def test_after_a_pause_days_are_lived_as_they_would_have_been(

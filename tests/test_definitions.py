@@ -105,7 +105,7 @@ def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, d
 def test_production_is_partitioned_by_the_days_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
     groups = ("production", "monitoring")
     produced = [node for node in nodes.values() if node["group"] in groups and node["name"] != "replay"]
-    assert len(produced) == 11
+    assert len(produced) == 12
     for node in produced:
         assert isinstance(node["keys"], list)
         assert (node["keys"][0], node["keys"][-1], len(node["keys"])) == ("2014-01-01", "2016-03-31", 821), node

@@ -65,7 +65,7 @@ def test_the_hooks_run_the_tools_of_the_virtual_environment() -> None:
     assert [entry for entry in re.findall(r"entry: (.*)", text) if not entry.startswith(".venv/bin/")] == []
 
 
-@pytest.mark.slow
+@pytest.mark.long  # the checks of every change begin with it anyway
 def test_make_setup_in_a_fresh_clone(tmp_path: Path) -> None:
     clone = tmp_path / "a clone"
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
