@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from knowable import NAN, announcements, companies
 
-from earlysignal_core.features.examples import COLUMNS, event_id, examples
+from earlysignal_core.features.examples import (
+    COLUMNS,
+    event_id,
+    examples,
+    first_known,
+    first_moments,
+    scheduled_between,
+)
 from earlysignal_core.trading_calendar import as_of
 from earlysignal_core.validation import checked
 
@@ -62,6 +69,17 @@ def test_what_nobody_expected_a_week_ahead_is_no_example(published: str) -> None
 def test_an_announcement_that_came_before_the_moment_is_no_example() -> None:
     brought_forward = schedule(("2018-06-01", "2018-08-14"))
     assert examples(announced("2018-07-24"), brought_forward, UNIVERSE).empty
+
+
+@pytest.mark.parametrize(("known_on", "due"), [(None, ["A"]), ("2018-07-10", []), ("2018-07-24", ["A"])])
+def test_what_falls_due_is_what_nobody_knows_yet(known_on: str | None, due: list[str]) -> None:
+    """Also on the first days of a live history, which hold no result at all."""
+    results = announced(known_on or "2018-07-24")
+    known = first_known(results[results["eps_actual"].notna() & (known_on is not None)])
+    day = pd.Timestamp("2018-07-17", tz="UTC")
+    moments = first_moments(schedule(("2018-06-01", "2018-07-24")))
+    made = scheduled_between(moments, known, day, day + pd.Timedelta(days=1), UNIVERSE)
+    assert made["symbol"].tolist() == due
 
 
 def test_a_moved_date_and_a_correction_are_the_same_event() -> None:

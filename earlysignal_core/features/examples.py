@@ -124,7 +124,8 @@ def scheduled_between(
     """
     due = moments[moments["as_of"].between(first, last)].assign(announced_on=lambda rows: rows["scheduled_on"])
     due = due.assign(event=event_id(due))
-    return _with_sector(due[~(due["event"].map(known) <= due["as_of"])], universe)
+    came = known.reindex(due["event"]).set_axis(due.index)  # moments also where there are none
+    return _with_sector(due[~(came <= due["as_of"])], universe)
 
 
 def _announcement_of_each_event(rows: pd.DataFrame) -> pd.DataFrame:
