@@ -18,7 +18,7 @@ STATUS = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
 FIRST, JUDGED = Quarter.parse("2014-Q1"), Quarter.parse("2015-Q1")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_backfill_in_the_ui_does_the_same_work_as_the_command(tmp_path: Path) -> None:
     by_command, by_ui = tmp_path / "command", tmp_path / "ui"
     assert run(by_command, "backfill", "--to", str(JUDGED)).returncode == 0
