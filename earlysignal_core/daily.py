@@ -6,7 +6,7 @@ What a step computes lives in the rooms below; here stands what it reads, what i
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 
@@ -427,7 +427,7 @@ def _carry_on(ledger: Ledger, ended: trials.Ended | None, at: pd.Timestamp) -> N
     made: list[decisions.Decision | None] = []
     if ended is not None:
         trials.close(ledger, ended, at)
-        made.append(replace(ended.decision, subject=ended.test.challenger_version))
+        made.append(ended.decision)
     made += [challengers.begin_waiting_test(ledger, at), ramping.act(ledger, at)]
     for decision in made:
         if decision is not None:

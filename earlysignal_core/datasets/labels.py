@@ -7,6 +7,9 @@ from earlysignal_core.features.examples import event_id
 from earlysignal_core.features.surprise import is_large_beat, surprise_percent
 from earlysignal_core.tables import KNOWABLE
 
+NO_EVENT_AFTER = pd.Timedelta(days=8)
+"""From the beginning of the day for which an announcement was expected: then it is waited for no longer."""
+
 
 def build_labels(earnings: pd.DataFrame) -> pd.DataFrame:
     """Return one label an event.

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.audit.level_shifts import LOOK_BACK as SESSIONS_BEFORE
+from earlysignal_core.datasets.labels import NO_EVENT_AFTER
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import close_to_close
 from earlysignal_core.evaluation.resampling import FloatArray, IntArray
@@ -28,9 +29,6 @@ from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import KNOWABLE
 from earlysignal_core.trading_calendar import NEW_YORK, closes, position, sessions
 from earlysignal_core.validation import no_rows
-
-NO_EVENT_AFTER = pd.Timedelta(days=8)
-"""From the beginning of the day for which an announcement was expected."""
 
 LOOK_BACK = pd.Timedelta(days=180)
 """What becomes known so long after it was taken for no event, a late announcement or a correction, counts no more."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from earlysignal_core.datasets.labels import NO_EVENT_AFTER
 from earlysignal_core.evaluation.ab_test import FIGURES, Paired, judge, pair, rule_of
 from earlysignal_core.evaluation.comparison import Deploy
 from earlysignal_core.lake import Lake
@@ -18,9 +19,6 @@ from earlysignal_core.sources import SourceDescription
 
 UNDECIDED_AFTER = pd.Timedelta(days=120)
 """From the beginning of a test: what has not been decided by then is not."""
-
-LATE = pd.Timedelta(days=8)
-"""After the day for which it was expected, an announcement is waited for no longer."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,8 @@ def ending(
         return None
     why, found = "; ".join(missing) or "promotions are stopped", pair(events)
     cause = f"{test.test_name} is closed undecided after {UNDECIDED_AFTER.days} days: {why}"
-    return Ended(test, None, Decision(DecisionKind.RETIREMENT, at, cause, "undecided in time", found.figures), found)
+    kind, subject = DecisionKind.RETIREMENT, test.challenger_version
+    return Ended(test, None, Decision(kind, at, cause, "undecided in time", found.figures, subject=subject), found)
 
 
 def close(ledger: Ledger, ended: Ended, at: pd.Timestamp) -> None:
@@ -146,7 +145,8 @@ def _judged(test: ABTest, found: Paired, limits: PromotionLimits, at: pd.Timesta
     cause = f"A/B test {test.test_name}: {found.n} events, {found.large_beats} large beats: {verdict.reason}"
     raw, effective = ("challenger" if fires else "champion" for fires in (verdict.raw, verdict.effective))
     rule = rule_of(test.judged_by, limits.auc_margin).name
-    return Ended(test, winner, Decision(kind, at, cause, rule, figures, raw, effective), found)
+    subject = test.challenger_version
+    return Ended(test, winner, Decision(kind, at, cause, rule, figures, raw, effective, subject=subject), found)
 
 
 def _events(ledger: Ledger, lake: Lake, source: SourceDescription, test: ABTest, at: pd.Timestamp) -> pd.DataFrame:
@@ -161,5 +161,5 @@ def _events(ledger: Ledger, lake: Lake, source: SourceDescription, test: ABTest,
     served = predictions.read(ledger, test.start_date, test.assigned_until, served=True)
     arms = served[served["arm"].notna()].drop_duplicates("event").set_index("event")["arm"]
     rows = with_outcomes(lake, source, rows.assign(arm=rows["event"].map(arms)), at)
-    expected = rows["announced_on"].dt.tz_localize("UTC") + LATE
+    expected = rows["announced_on"].dt.tz_localize("UTC") + NO_EVENT_AFTER
     return rows.assign(open=rows["label"].isna() & (expected > at))
