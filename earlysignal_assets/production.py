@@ -17,6 +17,7 @@ from earlysignal_core.evaluation import plots
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, decisions, deployments
 from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import DecisionKind
 from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
@@ -312,7 +313,12 @@ def _of_judgement(kind: DecisionKind, made: pd.DataFrame, ledger: Ledger) -> dic
     return {
         "decided": str(kind),
         "champion": standing.version if standing else "none",
-        "in shadow": ", ".join(each.version for each in deployments.challengers(ledger)) or "none",
+        "challengers": ", ".join(_stands(each) for each in deployments.challengers(ledger)) or "none",
         "decisions": decisions_shown(made),
         **numbers({**compared, **dict(sorted(told.items()))}),
     }
+
+
+def _stands(challenger: Deployment) -> str:
+    share = challenger.traffic_share
+    return f"{challenger.version} ({f'on a ramp, {share} % of the answers' if share else 'in shadow'})"
