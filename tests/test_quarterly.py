@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from earlysignal_core.datasets.build import Dataset
+from earlysignal_core.errors import TableError
 from earlysignal_core.evaluation.judge import Evaluation
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
@@ -127,6 +128,14 @@ def test_too_little_history_is_no_model_yet(lake: Lake, tmp_path: Path) -> None:
     assert make_evaluation(FIRST + 1, lake, Settings()) == model
     assert left_out(lake) == {FIRST + 1: model.reason}
     assert make_report(lake, Settings()) is None
+
+
+def test_a_feature_table_of_older_code_is_named_with_the_remedy(lake: Lake, tmp_path: Path) -> None:
+    lake = copied(lake, tmp_path)
+    old = lake.read("feature_table", [FIRST]).drop(columns=["rsi_momentum", "iv_rank"])
+    lake.write("feature_table", FIRST, old)
+    with pytest.raises(TableError, match=r"partition 2014-Q1: lacks 2 features .*backfill --select feature_table"):
+        make_dataset(LAST, lake, Settings())
 
 
 def test_a_quarter_without_announcements_is_passed_over(own_tape: Path, tmp_path: Path) -> None:
