@@ -134,7 +134,9 @@ def test_a_feature_table_of_older_code_is_named_with_the_remedy(lake: Lake, tmp_
     lake = copied(lake, tmp_path)
     old = lake.read("feature_table", [FIRST]).drop(columns=["rsi_momentum", "iv_rank"])
     lake.write("feature_table", FIRST, old)
-    with pytest.raises(TableError, match=r"partition 2014-Q1: lacks 2 features .*backfill --select feature_table"):
+    with pytest.raises(
+        TableError, match=r"partition 2014-Q1: lacks 2 features .*backfill --select feature_table --to 2015-Q3`"
+    ):
         make_dataset(LAST, lake, Settings())
 
 

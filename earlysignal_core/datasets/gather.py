@@ -45,7 +45,7 @@ def gather_dataset(
         mismatched = mismatched_sectors(earnings[earnings[KNOWABLE] <= moment_of(until)], lake.read(UNIVERSE))
     return build_dataset(
         until,
-        {q: _features(lake, source, q) for q in before},
+        {q: _features(lake, source, q, before[-1]) for q in before},
         {q: lake.read(LABELS, [q]) for q in before},
         source,
         settings,
@@ -55,12 +55,12 @@ def gather_dataset(
     )
 
 
-def _features(lake: Lake, source: SourceDescription, quarter: Quarter) -> pd.DataFrame:
+def _features(lake: Lake, source: SourceDescription, quarter: Quarter, last: Quarter) -> pd.DataFrame:
     table = lake.read(FEATURES, [quarter])
     if lacking := [name for name in active_features(source) if name not in table]:
         problem = (
             f"lacks {len(lacking)} features that this code has: {', '.join(lacking[:3])}{' …' * (len(lacking) > 3)}"
         )
-        remedy = f"make the tables of every quarter again: `earlysignal backfill --select {FEATURES}`"
+        remedy = f"make the tables of every quarter again: `earlysignal backfill --select {FEATURES} --to {last}`"
         raise TableError(FEATURES, problem, remedy, partition=str(quarter))
     return table
