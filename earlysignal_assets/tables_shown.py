@@ -18,6 +18,7 @@ from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
 from earlysignal_core.sources import SourceDescription
 
 if TYPE_CHECKING:  # its page is heavy to import
+    from earlysignal_core.ledger.ab_tests import ABTest
     from earlysignal_core.ledger.deployments import Deployment
     from earlysignal_core.ledger.summary import Summary
     from earlysignal_core.operations import Status
@@ -152,6 +153,7 @@ def print_status(console: Console, workspace: str, status: "Status") -> None:
         "Champion": _model(status.champion),
         "Previous": _model(status.previous_champion),
         "Beside it": ", ".join(map(_model, status.challengers)) or "none",
+        "A/B test": _ab_test(status.ab_test),
         "Promotions": "allowed",
         "Retrain": "none is asked for",
         "No retrain": status.no_retrain or "never judged",
@@ -241,6 +243,15 @@ def _model(deployment: "Deployment | None") -> str:
     shares = deployment.role == Role.CHALLENGER and deployment.traffic_share > 0
     share = f", {deployment.traffic_share} % of the answers" if shares else ""
     return f"{deployment.version} since {_moment(deployment.since)}{share}"
+
+
+def _ab_test(test: "ABTest | None") -> str:
+    if test is None:
+        return "none runs"
+    return (
+        f"{test.challenger_version} against {test.champion_version}: answers {test.traffic_split} % of the events "
+        f"until {_moment(test.assigned_until)}, judged by {test.judged_by}; see `earlysignal ab-test watch`"
+    )
 
 
 def _cells(figures: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,8 @@ import pandas as pd
 from earlysignal_core.datasets.cutoff import moment_of
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
-from earlysignal_core.ledger import alerts, days, decisions, deployments, freezes, retrain_requests
+from earlysignal_core.ledger import ab_tests, alerts, days, decisions, deployments, freezes, retrain_requests
+from earlysignal_core.ledger.ab_tests import ABTest
 from earlysignal_core.ledger.alerts import UnsentAlert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.days import ClockError
@@ -46,6 +47,8 @@ class Status:
     champion, previous_champion : Deployment or None
         The model that serves, and the one to which a roll-back would return.
     challengers : list of Deployment
+    ab_test : ABTest or None
+        The one that runs.
     freeze : Freeze or None
         What stops promotions.
     retrain : RetrainRequest or None
@@ -66,6 +69,7 @@ class Status:
     champion: Deployment | None
     previous_champion: Deployment | None
     challengers: list[Deployment]
+    ab_test: ABTest | None
     freeze: Freeze | None
     retrain: RetrainRequest | None
     unsent_alerts: list[UnsentAlert]
@@ -222,6 +226,7 @@ def status(ledger: Ledger, now: pd.Timestamp) -> Status:
             champion=deployments.champion(joined),
             previous_champion=deployments.previous_champion(joined),
             challengers=deployments.challengers(joined),
+            ab_test=ab_tests.running(joined),
             freeze=freezes.standing(joined),
             retrain=retrain_requests.in_flight(joined),
             unsent_alerts=alerts.unsent(joined),

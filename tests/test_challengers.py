@@ -226,7 +226,7 @@ def test_the_winner_of_a_test_is_promoted_and_the_loser_retired_on_the_day_that_
         return trials.look(ledger, production.lake, production.source, few, test, moment(text))
 
     looks = [looked(f"{day:%Y-%m-%d}") for day in pd.date_range("2015-07-20", "2015-10-28", freq="14D")]
-    first = next(place for place, seen in enumerate(looks) if seen.is_due)
+    first = next(place for place, seen in enumerate(looks) if seen.waits_for.startswith("nothing"))
     before, due = looks[first - 1 : first + 1]
     assert before.found.large_beats < 6 <= due.found.large_beats, "the number of large beats decides when"
     assert due.found.n == due.events["label"].notna().sum() > 20

@@ -10,7 +10,7 @@ from made_up import source
 from earlysignal_core import operations
 from earlysignal_core.errors import EarlySignalError, LakeError
 from earlysignal_core.lake import Lake
-from earlysignal_core.ledger import days, decisions, deployments, freezes, retrain_requests
+from earlysignal_core.ledger import ab_tests, days, decisions, deployments, freezes, retrain_requests
 from earlysignal_core.ledger.alerts import Alert, mark_sent, raise_alert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.days import ClockError
@@ -19,7 +19,7 @@ from earlysignal_core.ledger.deployments import ChampionChangedError, Deployment
 from earlysignal_core.ledger.errors import ConflictError, LedgerError
 from earlysignal_core.ledger.freezes import FrozenError
 from earlysignal_core.ledger.retrain_requests import RetrainInFlightError, RetrainRequest
-from earlysignal_core.ledger.vocabulary import DecisionKind, RetrainState, Severity, Urgency
+from earlysignal_core.ledger.vocabulary import DecisionKind, JudgedBy, RetrainState, Severity, Urgency
 from earlysignal_core.models.bundle import FOLDER, METADATA, Bundle, BundleError, save
 from earlysignal_core.operations import OperationError
 from earlysignal_core.quarterly import SOURCE
@@ -208,7 +208,7 @@ def test_the_status_of_a_new_ledger_is_empty(ledger: Ledger) -> None:
     stands = operations.status(ledger, NOW)
     assert (stands.now, stands.clock, stands.last_finished) == (NOW, None, None)
     assert (stands.champion, stands.previous_champion, stands.challengers) == (None, None, [])
-    assert (stands.freeze, stands.retrain, stands.unsent_alerts) == (None, None, [])
+    assert (stands.ab_test, stands.freeze, stands.retrain, stands.unsent_alerts) == (None, None, None, [])
     assert (len(stands.decisions), len(stands.alerts), stands.no_retrain) == (0, 0, None)
 
 
@@ -218,6 +218,8 @@ def test_the_status_tells_all_that_stands(ledger: Ledger, lake: Lake) -> None:
     promote(ledger, lake, A)
     promote(ledger, lake, B)
     deployments.shadow(ledger, C, decision(DecisionKind.SHADOW))
+    terms = {"over": B, "split": 50, "days": 14, "judged_by": JudgedBy.AUC}
+    test = ab_tests.begin(ledger, C, decision(DecisionKind.AB_TEST), **terms)
     operations.ask_for_retrain(ledger, lake, NOW, **WHY)
     for key in ("psi", "auc"):
         raise_alert(ledger, Alert(key, pd.Timestamp("2018-07-02"), NOW, Severity.WARNING, "a title", "a body"))
@@ -235,6 +237,7 @@ def test_the_status_tells_all_that_stands(ledger: Ledger, lake: Lake) -> None:
     assert stands.previous_champion is not None
     assert (stands.champion.version, stands.previous_champion.version) == (B, A)
     assert [model.version for model in stands.challengers] == [C]
+    assert stands.ab_test == test
     assert stands.freeze == freezes.Freeze(later(1), "the last", "Ann")
     assert stands.retrain == retrain_requests.in_flight(ledger)
     assert [unsent.alert.key for unsent in stands.unsent_alerts] == ["auc"]

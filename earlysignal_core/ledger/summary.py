@@ -17,6 +17,8 @@ _ABOUT_MODELS = (
     DecisionKind.REFUSAL,
     DecisionKind.UNDECIDED,
     DecisionKind.AB_TEST,
+    DecisionKind.RAMP,
+    DecisionKind.RETIREMENT,
     DecisionKind.ROLL_BACK,
 )
 
@@ -37,7 +39,8 @@ class Summary:
     retrains : DataFrame
         Those asked for, as of `retrain_requests.history`.
     about_models : DataFrame
-        Promotions, refusals, roll-backs and verdicts that decide nothing yet, as of `decisions.read`.
+        Promotions, refusals, roll-backs, retirements, tests, ramps and verdicts that decide nothing yet, as of
+        `decisions.read`.
     alerts : DataFrame
         As of `alerts.read`.
     """

@@ -49,8 +49,6 @@ class Look:
         announced_on, ``arm`` (missing where none was assigned), label (NaN while it is not known), each model's
         probability and threshold, and ``open``: whether the outcome is still waited for.
     found : Paired
-    is_due : bool
-        Whether it can be judged: all assigned outcomes are in, and enough of them are large beats.
     waits_for : str
         What is missing, and when it is decided at the latest.
     """
@@ -58,7 +56,6 @@ class Look:
     test: ABTest
     events: pd.DataFrame
     found: Paired
-    is_due: bool
     waits_for: str
 
 
@@ -80,7 +77,7 @@ def look(
     missing = _missing(test, events, limits, at)
     last = test.start_date + UNDECIDED_AFTER
     waits_for = "; ".join([*missing, f"undecided from {last:%Y-%m-%d} on"]) if missing else "nothing: it can be judged"
-    return Look(test, events, pair(events), not missing, waits_for)
+    return Look(test, events, pair(events), waits_for)
 
 
 def ending(
