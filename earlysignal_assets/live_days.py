@@ -32,7 +32,7 @@ def live_days(
     ----------
     workspace : Workspace
     to : Timestamp
-        The last day; the clock is moved to its end.
+        The last day; the clock moves on to its end, day by day.
     progress : function of (what, done, total)
     first : Timestamp, optional
         The first day of all, where production has not begun.
@@ -60,7 +60,6 @@ def live_days(
     with instance_of(workspace) as instance, ledger_of(workspace) as ledger:
         upcoming = _upcoming(ledger, first, source)
         total = max((to - upcoming).days + 1, 0)
-        _move_clock(ledger, to)
         note_lost_retrain(instance, ledger, to.tz_localize("UTC"))
         for done in count():
             last, request = days.last_finished(ledger), retrain_requests.in_flight(ledger)
@@ -76,6 +75,7 @@ def live_days(
                 tags = tags_of_day(day, 1)
             if day is None or day > to:
                 break
+            _move_clock(ledger, day)  # no further: what is killed here is gone on with from this day
             progress(f"{day:%Y-%m-%d}", min(done, total), total)
             if not run_job(instance, job, outcome, day=day, tags=tags):
                 (message,) = outcome.failures.values()

@@ -1,12 +1,24 @@
 """All settings, each with a working default; the environment (`EARLYSIGNAL_…`) and a tape's own file change them."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsError as UnreadableError
 
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.quarters import Quarter
+
+
+def _quarter(text: str) -> str:
+    try:
+        return str(Quarter.parse(text))
+    except EarlySignalError as error:
+        raise ValueError(str(error)) from error
+
+
+QuarterName = Annotated[str, AfterValidator(_quarter)]
 
 
 class SyntheticSettings(BaseModel):
@@ -16,16 +28,11 @@ class SyntheticSettings(BaseModel):
 
     symbols: int = Field(100, ge=1)
     quarters: int = Field(20, ge=1)
-    first: str = "2014-Q1"
+    first: QuarterName = "2014-Q1"
     seed: int = Field(7, ge=0)
     base_rate: float = Field(0.12, gt=0, lt=1)
     signal: float = Field(1.0, ge=0)
-    break_quarter: str | None = None
-
-    @field_validator("first", "break_quarter")
-    @classmethod
-    def _is_a_quarter(cls, value: str | None) -> str | None:
-        return value if value is None else str(Quarter.parse(value))
+    break_quarter: QuarterName | None = None
 
 
 class QualityLimits(BaseModel):
@@ -106,7 +113,7 @@ class LiveSettings(BaseModel):
     # A CSV or Parquet file of companies (symbol, and where known name, sector, first, last); else the S&P 500 of today.
     companies: Path | None = None
     benchmark: str = "SPY"
-    first: str = "2019-Q1"
+    first: QuarterName = "2019-Q1"
     # Collect these tables only; a tape that is named has the others.
     tables: tuple[str, ...] | None = None
     series: tuple[str, ...] = (
@@ -131,11 +138,6 @@ class LiveSettings(BaseModel):
     may_miss: float = Field(0.1, ge=0, le=1)
     # Answers come from what is kept alone: the replay after a corrected parser.
     offline: bool = False
-
-    @field_validator("first")
-    @classmethod
-    def _is_a_quarter(cls, value: str) -> str:
-        return str(Quarter.parse(value))
 
 
 COLLECTED = ("companies", "benchmark", "first", "tables", "series", "managers", "cusips")
@@ -170,6 +172,10 @@ class EnsembleSettings(BaseModel):
 SINGLE = EnsembleSettings()
 
 
+class SettingsError(EarlySignalError):
+    """A setting that is none: its value is not shown, since it may be a key."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set; read from the environment with the prefix ``EARLYSIGNAL_``."""
 
@@ -177,6 +183,22 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="EARLYSIGNAL_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
     )
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment; `values` go before it.
+
+        Raises
+        ------
+        SettingsError
+            If a value cannot be what it is set to.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            told = [f"{_variable(each['loc'])}: {each['msg']}" for each in error.errors(include_input=False)]
+            raise SettingsError(f"{'; '.join(told)}. Remedy: set it anew, or unset it.") from None
+        except UnreadableError as error:
+            raise SettingsError(f"{error}: it must hold JSON. Remedy: set it anew, or unset it.") from None
 
     home: Path = Path(".earlysignal")
     tape: Path | None = None
@@ -211,3 +233,8 @@ class Settings(BaseSettings):
             name: value for name in TapeSettings.model_fields if (value := getattr(self, name)) is not None
         }
         return tape.model_copy(update=chosen)
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """Return the name of the variable that sets what lies at a place."""
+    return "EARLYSIGNAL_" + "__".join(map(str, place)).upper()

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pandas as pd
 import pytest
+from ledgers import at_once
 from pydantic import SecretStr
 
 from earlysignal_core.ledger import alerts
@@ -122,6 +123,17 @@ def test_the_ledger_sends_each_alert_once_a_key_and_day(ledger):
         assert deliver(ledger, url, NOW) == {Delivery.SENT: 2}
         assert deliver(ledger, url, NOW) == {}
     assert len(server.received) == 2
+
+
+def test_of_two_that_send_at_once_each_alert_has_one(ledger):
+    server = Webhook()
+    for number in range(6):
+        alerts.raise_alert(ledger, replace(ALERT, key=str(number)))
+    with serving(server) as port:
+        url = SecretStr(f"json://127.0.0.1:{port}/")
+        at_once(*[lambda: deliver(ledger, url, NOW)] * 3)
+    assert len(server.received) == 6
+    assert not alerts.unsent(ledger)
 
 
 def test_an_alert_that_cannot_be_sent_waits_and_is_not_lost(ledger):

@@ -73,6 +73,7 @@ def test_a_persons_day(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert f"{B} answers for 25 % of the events until 2014-08-09 02:00 UTC" in told(
         "ab-test", "start", B, "--split", "25", "--days", "7", "--reason", "y"
     )
+    assert f"A/B test    {B} against {A}: answers 25 % of the events until 2014-08-09 02:00 UTC" in told("status")
     assert f"The test of {B} is stopped; {A} has all answers" in told("ab-test", "stop", "--reason", "z")
     assert f"{B} has 10 % of the answers" in told("ramp", "start", B, "--reason", "y")
     assert f"{B} has 10 % of the answers of {A}" in told("ramp", "watch")

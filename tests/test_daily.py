@@ -532,6 +532,14 @@ def test_the_monthly_one_is_due_on_its_day_with_two_years_of_history(production:
     assert not retrain_policy.may_start(request, None)
 
 
+def test_the_monthly_one_takes_the_place_of_what_waits_for_the_weekend(production: Production) -> None:
+    decide_on("2015-09-29", production, DRIFTED)
+    decide_on("2015-10-01", production)
+    asked = retrain_requests.history(production.ledger)
+    assert asked["cause"].tolist() == ["feature drift", "monthly"]
+    assert asked["state"].tolist() == ["superseded", "pending"]
+
+
 def test_an_emergency_takes_the_place_of_what_waits_and_is_blocked_by_what_runs(production: Production) -> None:
     ledger = production.ledger
     decide_on("2015-10-14", production, DRIFTED)

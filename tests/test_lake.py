@@ -45,6 +45,13 @@ def test_a_partition_that_is_missing_is_named_with_the_remedy(lake: Lake) -> Non
         lake.read("t", [Q1])
 
 
+def test_a_partition_that_is_damaged_is_named_with_the_remedy(lake: Lake) -> None:
+    lake.write("t", Q1, rows(1, 2))
+    lake.write_bytes("t/2018-Q1.parquet", lake.read_bytes("t/2018-Q1.parquet")[:-9])
+    with pytest.raises(LakeError, match=r"`t/2018-Q1\.parquet` in the lake .* is damaged: .*Remedy: remove the file"):
+        lake.read("t", [Q1])
+
+
 def test_an_address_is_shown_without_its_password() -> None:
     with pytest.raises(LakeError) as error:
         Lake("memory://me:secret@lake").read_bytes("t/all.parquet")

@@ -21,7 +21,14 @@ from earlysignal_core.ledger.vocabulary import DecisionKind, RetrainState, Urgen
 PENDING, STARTED, DONE, FAILED, SUPERSEDED = RetrainState
 
 
-def ask(ledger: Ledger, cause: str = "psi", urgency: Urgency = Urgency.EMERGENCY, days: float = 0) -> RetrainRequest:
+def ask(
+    ledger: Ledger,
+    cause: str = "psi",
+    urgency: Urgency = Urgency.EMERGENCY,
+    days: float = 0,
+    *,
+    is_earlier: bool = False,
+) -> RetrainRequest:
     return retrain_requests.request_retrain(
         ledger,
         decision(DecisionKind.RETRAIN, later(days)),
@@ -30,6 +37,7 @@ def ask(ledger: Ledger, cause: str = "psi", urgency: Urgency = Urgency.EMERGENCY
         urgency=urgency,
         universe="sp500",
         window_months=24,
+        is_earlier=is_earlier,
     )
 
 
@@ -76,6 +84,16 @@ def test_an_emergency_takes_the_place_of_a_scheduled_one_that_has_not_begun(ledg
     assert retrain_requests.in_flight(ledger) == emergency
     with pytest.raises(RetrainStateError, match="superseded"):
         start(ledger, 1, 1, "run-a", NOW)
+
+
+def test_so_does_a_scheduled_one_that_starts_earlier(ledger: Ledger) -> None:
+    ask(ledger, "season", Urgency.SCHEDULED)
+    monthly = ask(ledger, "monthly", Urgency.SCHEDULED, days=1, is_earlier=True)
+    assert states(ledger) == [SUPERSEDED, PENDING]
+    assert retrain_requests.in_flight(ledger) == monthly
+    ask(ledger, "psi", days=2)
+    with pytest.raises(RetrainInFlightError):
+        ask(ledger, "monthly", Urgency.SCHEDULED, days=3, is_earlier=True)
 
 
 def test_neither_a_scheduled_one_nor_what_has_begun_gives_way(ledger: Ledger) -> None:

@@ -18,7 +18,7 @@ from earlysignal_core.features.examples import examples
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarterly import collect, collect_universe
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.settings import Settings, SyntheticSettings
+from earlysignal_core.settings import Settings, SettingsError, SyntheticSettings
 from earlysignal_core.sources import open_source
 from earlysignal_core.sources.live.clock import WallClock
 from earlysignal_core.sources.live.errors import IncompleteError, LiveSettingsError
@@ -461,9 +461,23 @@ def test_a_universe_that_no_provider_lists_is_refused(world):
 
 def test_a_key_under_a_misspelt_name_is_refused_and_not_shown(monkeypatch):
     monkeypatch.setenv("EARLYSIGNAL_LIVE__FMPKEY", fmp_stand_in.KEY)
-    with pytest.raises(ValueError, match="fmpkey") as refused:
+    with pytest.raises(SettingsError, match=r"EARLYSIGNAL_LIVE__FMPKEY: .*Remedy") as refused:
         Settings()
     assert fmp_stand_in.KEY not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("WINDOW_MONTHS", "abc", "EARLYSIGNAL_WINDOW_MONTHS: .* valid integer.*Remedy"),
+        ("SYNTHETIC__FIRST", "soon", "EARLYSIGNAL_SYNTHETIC__FIRST: .*soon.*Remedy"),
+        ("ENSEMBLE", "{", '"ensemble".*must hold JSON.*Remedy'),
+    ],
+)
+def test_a_setting_that_is_none_is_named_with_the_remedy(monkeypatch, variable, value, told):
+    monkeypatch.setenv(f"EARLYSIGNAL_{variable}", value)
+    with pytest.raises(SettingsError, match=told):
+        Settings()
 
 
 def test_the_ui_shows_which_companies_failed_at_which_provider_and_why(world, tmp_path):

@@ -65,15 +65,15 @@ class Lake:
         ------
         MissingPartitionError
             If one of them has never been written.
+        LakeError
+            If a file is damaged.
         """
         wanted = [None] if quarters is None else list(quarters)
         parts: list[pd.DataFrame] = []
         for quarter in wanted:
             if not self.has(table, quarter):
                 raise MissingPartitionError(table, str(quarter or WHOLE))
-            content = io.BytesIO(self.read_bytes(self._path(table, quarter)))
-            frame: pd.DataFrame = pq.read_table(content, columns=columns).to_pandas()
-            parts.append(frame)
+            parts.append(self._frame(table, quarter, columns))
         return pd.concat(parts, ignore_index=True) if len(parts) > 1 else parts[0]
 
     def derive(
@@ -187,6 +187,17 @@ class Lake:
             except OSError as error:
                 raise self._refused(path, error) from error
         return self.read_bytes(path)
+
+    def _frame(self, table: str, quarter: Partition | None, columns: list[str] | None) -> pd.DataFrame:
+        path = self._path(table, quarter)
+        try:
+            frame: pd.DataFrame = pq.read_table(io.BytesIO(self.read_bytes(path)), columns=columns).to_pandas()
+        except pa.ArrowInvalid as error:
+            raise LakeError(
+                f"`{path}` in the lake {self} is damaged: {error}. Remedy: remove the file, then materialise the "
+                f"partition again."
+            ) from error
+        return frame
 
     def _refused(self, path: str, error: OSError) -> LakeError:
         return LakeError(

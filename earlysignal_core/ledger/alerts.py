@@ -95,6 +95,13 @@ def unsent(ledger: Ledger) -> list[UnsentAlert]:
     ]
 
 
+def hold(ledger: Ledger, alert_id: int) -> bool:
+    """Keep an alert from other senders until this transaction ends; False where another has it, or has sent it."""
+    waiting = select(_table.c.id).where(_table.c.id == alert_id, _table.c.sent_at.is_(None))
+    with ledger.begin() as connection:
+        return connection.scalar(waiting.with_for_update(skip_locked=True)) is not None
+
+
 def mark_sent(ledger: Ledger, alert_id: int, now: datetime, missed: str | None = None) -> None:
     """Note that an alert has been delivered, and which of its targets have missed it."""
     statement = update(_table).where(_table.c.id == alert_id, _table.c.sent_at.is_(None))

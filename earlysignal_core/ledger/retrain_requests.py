@@ -96,8 +96,9 @@ def request_retrain(
     urgency: Urgency,
     universe: str,
     window_months: int | None,
+    is_earlier: bool = False,
 ) -> RetrainRequest:
-    """Ask for a retrain; an emergency takes the place of a scheduled one that has not started.
+    """Ask for a retrain; an emergency takes the place of a scheduled one that has not started, as does an earlier one.
 
     Parameters
     ----------
@@ -106,6 +107,8 @@ def request_retrain(
         A `RETRAIN`.
     day, cause, urgency, universe, window_months
         As in `RetrainRequest`.
+    is_earlier : bool
+        Whether it starts before a scheduled one that waits for the weekend.
 
     Raises
     ------
@@ -118,8 +121,8 @@ def request_retrain(
         standing = _in_flight(connection)
         if standing is not None:
             has_not_started = standing.state is RetrainState.PENDING
-            is_less_urgent = (standing.urgency, urgency) == (Urgency.SCHEDULED, Urgency.EMERGENCY)
-            if not (has_not_started and is_less_urgent):
+            waits_longer = standing.urgency is Urgency.SCHEDULED and (is_earlier or urgency is Urgency.EMERGENCY)
+            if not (has_not_started and waits_longer):
                 raise RetrainInFlightError(
                     f"no retrain ({cause}) is asked for: request {standing.id} ({standing.cause}, {standing.urgency}) "
                     f"is {standing.state} since {standing.started_at or standing.requested_at}. "

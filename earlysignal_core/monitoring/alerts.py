@@ -40,7 +40,8 @@ def deliver(ledger: Ledger, urls: SecretStr | None, now: pd.Timestamp) -> dict[D
     """Send alerts of the ledger that are still to be sent, and note what became of each.
 
     One that could not be sent stays, and is tried again by the next call; one that reached some of its targets counts
-    as sent, with a note of the others, since trying again would repeat it to those who have it.
+    as sent, with a note of the others, since trying again would repeat it to those who have it. Of two that send at
+    once each alert has one.
 
     Returns
     -------
@@ -50,15 +51,18 @@ def deliver(ledger: Ledger, urls: SecretStr | None, now: pd.Timestamp) -> dict[D
     made: dict[Delivery, int] = {}
     # Those tried least come first: what cannot be delivered does not keep the others.
     for waiting in sorted(alerts.unsent(ledger), key=lambda each: each.attempts)[:_AT_ONCE]:
-        delivered = send(waiting.alert, urls)
+        with ledger.transaction() as joined:
+            if not alerts.hold(joined, waiting.id):
+                continue
+            delivered = send(waiting.alert, urls)
+            if delivered.outcome is Delivery.FAILED:
+                alerts.mark_undelivered(joined, waiting.id, delivered.detail)
+            elif delivered.outcome is not Delivery.NO_TARGET:
+                missed = delivered.detail if delivered.outcome is Delivery.PARTLY else None
+                alerts.mark_sent(joined, waiting.id, now, missed)
         made[delivered.outcome] = made.get(delivered.outcome, 0) + 1
         if delivered.outcome is Delivery.NO_TARGET:
             break
-        if delivered.outcome is Delivery.FAILED:
-            alerts.mark_undelivered(ledger, waiting.id, delivered.detail)
-        else:
-            missed = delivered.detail if delivered.outcome is Delivery.PARTLY else None
-            alerts.mark_sent(ledger, waiting.id, now, missed)
     return made
 
 

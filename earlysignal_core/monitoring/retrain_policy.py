@@ -226,6 +226,7 @@ def ask(
             urgency=urgency,
             universe=universe,
             window_months=line.window_months,
+            is_earlier=line.when is When.TONIGHT,
         )
     except RetrainInFlightError as error:
         said = f"{decision.reason}; held back: {error}"
