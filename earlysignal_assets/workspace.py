@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +73,7 @@ class Workspace:
         """Let a later `up` without a source show this one."""
         self.home.mkdir(parents=True, exist_ok=True)
         tape = str(self.settings.tape.resolve()) if self.settings.tape else None
-        (self.home / _LAST_SOURCE).write_text(json.dumps({"tape": tape}))
+        Lake(str(self.home)).write_bytes(_LAST_SOURCE, json.dumps({"tape": tape}).encode())
 
 
 def choose_source(tape: Path | None, *, or_the_last: bool = False) -> None:
@@ -88,7 +89,7 @@ def choose_source(tape: Path | None, *, or_the_last: bool = False) -> None:
     if tape is not None:
         os.environ["EARLYSIGNAL_TAPE"] = str(tape.resolve())
     elif or_the_last and "EARLYSIGNAL_TAPE" not in os.environ:
-        file = Settings().home / _LAST_SOURCE
-        last = json.loads(file.read_text())["tape"] if file.exists() else None
-        if last is not None:
-            os.environ["EARLYSIGNAL_TAPE"] = last
+        # Where it cannot be read, nothing is remembered.
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            last = json.loads((Settings().home / _LAST_SOURCE).read_text())["tape"]
+            os.environ |= {"EARLYSIGNAL_TAPE": last} if last else {}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from earlysignal_core.audit.announcements import share_classes
 from earlysignal_core.audit.findings import audit
@@ -17,6 +18,7 @@ from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
 from earlysignal_core.datasets.labels import build_labels
 from earlysignal_core.datasets.quality import REFERENCE_QUARTERS, Judgement, judge_quarter
+from earlysignal_core.errors import LakeError
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.judge import Evaluation, WalkForward, evaluate, walk_forward
 from earlysignal_core.evaluation.outcomes import outcome_returns
@@ -48,8 +50,20 @@ def collect_universe(source: Source, lake: Lake) -> pd.DataFrame:
 
 
 def described(lake: Lake) -> SourceDescription:
-    """Return the description of the source that the lake was filled from."""
-    return SourceDescription.model_validate_json(lake.read_bytes(SOURCE))
+    """Return the description of the source that the lake was filled from.
+
+    Raises
+    ------
+    LakeError
+        If there is none, or it is damaged.
+    """
+    try:
+        return SourceDescription.model_validate_json(lake.read_bytes(SOURCE))
+    except ValidationError as error:
+        raise LakeError(
+            f"`{SOURCE}` in the lake {lake} is damaged. Remedy: remove the file, then collect again (`earlysignal "
+            f"backfill --select universe`)."
+        ) from error
 
 
 def collect(source: Source, lake: Lake, cache: str, quarters: Sequence[Quarter]) -> dict[Quarter, dict[str, int]]:

@@ -1,14 +1,18 @@
 """All settings, each with a working default; the environment (`EARLYSIGNAL_…`) and a tape's own file change them."""
 
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.tables import TABLES
 
 
 def _quarter(text: str) -> str:
@@ -60,6 +64,9 @@ class TapeSettings(BaseModel):
     quality: QualityLimits = QualityLimits()
 
 
+_FRESHNESS_DAYS = {"ohlcv": 5.0, "macro": 21.0, "earnings": 60.0}
+
+
 class ServingSettings(BaseModel):
     """When a prediction is refused or remarked upon."""
 
@@ -69,8 +76,17 @@ class ServingSettings(BaseModel):
     invalid_features: float = Field(0.10, ge=0, le=1)
     # Days that the newest row of a table may be old at `as_of`: on the long tape the longest gaps are 4 days of prices
     # (a long weekend), 14 of macro series and 18 of announcements; of sixty companies nobody may announce for weeks.
-    # Tables that are not named may be of any age.
-    freshness_days: dict[str, float] = {"ohlcv": 5.0, "macro": 21.0, "earnings": 60.0}
+    # What is set moves these limits, null takes one away; other tables may be of any age.
+    freshness_days: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = _FRESHNESS_DAYS
+
+    @field_validator("freshness_days", mode="before")
+    @classmethod
+    def _over_the_defaults(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        if unknown := sorted(set(value) - set(TABLES)):
+            raise ValueError(f"{', '.join(map(repr, unknown))} is no table; there are {', '.join(sorted(TABLES))}")
+        return {table: days for table, days in {**_FRESHNESS_DAYS, **value}.items() if days is not None}
 
 
 class PromotionLimits(BaseModel):
@@ -170,6 +186,7 @@ class EnsembleSettings(BaseModel):
 
 
 SINGLE = EnsembleSettings()
+_PREFIX = "EARLYSIGNAL_"
 
 
 class SettingsError(EarlySignalError):
@@ -181,7 +198,7 @@ class Settings(BaseSettings):
 
     # A key under a misspelt name is refused, and the refusal may not show it.
     model_config = SettingsConfigDict(
-        env_prefix="EARLYSIGNAL_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
+        env_prefix=_PREFIX, env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True, allow_inf_nan=False
     )
 
     def __init__(self, **values: Any) -> None:
@@ -190,8 +207,13 @@ class Settings(BaseSettings):
         Raises
         ------
         SettingsError
-            If a value cannot be what it is set to.
+            If a value cannot be what it is set to, or a name is all but one of these.
         """
+        for name in os.environ:
+            chosen, known = name.removeprefix(_PREFIX).split("__")[0].lower(), type(self).model_fields
+            if name.startswith(_PREFIX) and chosen not in known and (near := get_close_matches(chosen, known, 1, 0.85)):
+                meant = _PREFIX + near[0].upper()
+                raise SettingsError(f"{name} is no setting. Remedy: name it {meant}, or unset it.")
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -237,4 +259,4 @@ class Settings(BaseSettings):
 
 def _variable(place: tuple[int | str, ...]) -> str:
     """Return the name of the variable that sets what lies at a place."""
-    return "EARLYSIGNAL_" + "__".join(map(str, place)).upper()
+    return _PREFIX + "__".join(map(str, place)).upper()

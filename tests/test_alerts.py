@@ -153,10 +153,10 @@ def test_an_alert_that_cannot_be_sent_waits_and_is_not_lost(ledger):
 
 
 def test_what_cannot_be_delivered_does_not_keep_the_others(ledger):
-    for number in range(25):
+    for number in range(11):
         alerts.raise_alert(ledger, replace(ALERT, key=f"alert {number}"))
     dead = SecretStr(f"json://127.0.0.1:1/{TOKEN}")
-    assert deliver(ledger, dead, NOW) == {Delivery.FAILED: 20}
+    assert deliver(ledger, dead, NOW) == {Delivery.FAILED: 8}
     deliver(ledger, dead, NOW)
     assert min(waiting.attempts for waiting in alerts.unsent(ledger)) == 1, "each has been tried"
 

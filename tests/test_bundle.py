@@ -143,6 +143,15 @@ def test_an_unfinished_version_is_no_version(tmp_path):
     assert save(lake, bundle("others")).version == "v2017.1.1"
 
 
+@pytest.mark.parametrize("content", [b"[]", b"{", b"null"])
+def test_metadata_that_is_none_is_damage(tmp_path, trained, content):
+    lake = Lake(str(tmp_path))
+    saved = save(lake, trained)
+    lake.write_bytes(f"{FOLDER}/{saved.version}/metadata.json", content)
+    with pytest.raises(BundleError, match="is not what was written"):
+        load(lake, saved.version)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_damage_is_found_by_hash(tmp_path, trained, name):
     lake = Lake(str(tmp_path))

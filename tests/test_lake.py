@@ -59,6 +59,13 @@ def test_an_address_is_shown_without_its_password() -> None:
     assert "memory://lake" in str(error.value)
 
 
+@pytest.mark.parametrize("scheme", ["s3", "carrier-pigeon"])
+def test_an_address_that_cannot_be_opened_is_told_without_its_token(scheme: str) -> None:
+    with pytest.raises(LakeError, match=r"cannot be opened: .*Remedy: check the address") as error:
+        Lake(f"{scheme}://bucket/lake?token=hidden")
+    assert "hidden" not in str(error.value)
+
+
 def test_an_unpartitioned_table_stands_beside_partitions(lake: Lake) -> None:
     lake.write("t", None, rows(7))
     assert lake.quarters("t") == []

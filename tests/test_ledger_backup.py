@@ -125,6 +125,8 @@ def test_a_backup_is_never_overwritten(filled: Ledger, tmp_path: Path) -> None:
         backup(filled, tmp_path / "ledger.zip")
     with pytest.raises(BackupError, match="cannot write"):
         backup(filled, tmp_path / "nowhere" / "ledger.zip")
+    with pytest.raises(BackupError, match="cannot write"):
+        backup(filled, tmp_path / "ledger.zip" / "below-a-file.zip")
 
 
 def cut(path: Path) -> None:
@@ -155,6 +157,11 @@ def rewrite(path: Path, member: str, change: Callable[[str], str]) -> None:
         (Path.unlink, "cannot be read as a backup"),
         (lambda path: path.write_text("no archive"), "cannot be read as a backup"),
         (lambda path: rewrite(path, "ledger.json", lambda _: "{}"), "is no backup of a ledger"),
+        (lambda path: rewrite(path, "ledger.json", lambda _: "null"), "is no backup of a ledger"),
+        (
+            lambda path: rewrite(path, "ledger.json", lambda text: text.replace('"alerts"', '"alarms"')),
+            "lacks alarms.csv",
+        ),
         (
             lambda path: rewrite(path, "ledger.json", lambda text: text.replace('"0002"', '"0815"')),
             "revision 0815.*newer",

@@ -466,11 +466,20 @@ def test_a_key_under_a_misspelt_name_is_refused_and_not_shown(monkeypatch):
     assert fmp_stand_in.KEY not in str(refused.value)
 
 
+def test_a_limit_of_freshness_that_is_moved_moves_no_other(monkeypatch):
+    monkeypatch.setenv("EARLYSIGNAL_SERVING__FRESHNESS_DAYS", '{"ohlcv": 9, "macro": null, "options": 3}')
+    assert Settings().serving.freshness_days == {"ohlcv": 9, "earnings": 60, "options": 3}
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
         ("WINDOW_MONTHS", "abc", "EARLYSIGNAL_WINDOW_MONTHS: .* valid integer.*Remedy"),
         ("SYNTHETIC__FIRST", "soon", "EARLYSIGNAL_SYNTHETIC__FIRST: .*soon.*Remedy"),
+        ("COST_BPS", "inf", "EARLYSIGNAL_COST_BPS: .* finite number"),
+        ("SERVING__FRESHNESS_DAYS", '{"ohlvc": 5}', "EARLYSIGNAL_SERVING__FRESHNESS_DAYS: .*'ohlvc' is no table"),
+        ("SERVING__FRESHNESS_DAYS", '{"ohlcv": NaN}', "EARLYSIGNAL_SERVING__FRESHNESS_DAYS__OHLCV: "),
+        ("ALERT_URL", "json://here", "EARLYSIGNAL_ALERT_URL is no setting. Remedy: name it EARLYSIGNAL_ALERT_URLS"),
         ("ENSEMBLE", "{", '"ensemble".*must hold JSON.*Remedy'),
     ],
 )

@@ -33,15 +33,26 @@ class Lake:
     ----------
     url : str
         Any fsspec URL or a path: ``/data/lake``, ``s3://bucket/lake``, ``memory://lake``.
+
+    Raises
+    ------
+    LakeError
+        If it cannot be opened.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError, OSError) as error:
+            raise LakeError(
+                f"the lake {self} cannot be opened: {type(error).__name__}. Remedy: check the address "
+                f"(EARLYSIGNAL_LAKE) and that fsspec's package for it is installed, like s3fs for s3://."
+            ) from error
 
     def __str__(self) -> str:
-        """Say where it lies, without the user and password that a URL may hold."""
-        return re.sub(r"(?<=://)[^/@]*@", "", self.url)
+        """Say where it lies, without the user, password and query that a URL may hold."""
+        return re.sub(r"(?<=://)[^/@]*@|(?<=.)\?.*$", "", self.url) if "://" in self.url else self.url
 
     def write(self, table: str, quarter: Partition | None, frame: pd.DataFrame) -> str:
         """Replace one partition (or the whole table, where `quarter` is None).

@@ -4,6 +4,7 @@ import json
 import uuid
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -57,7 +58,8 @@ def backup(ledger: Ledger, path: Path) -> dict[str, int]:
             f"cannot write {path}: {error.strerror}. Remedy: check the folder, free space and permissions."
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be made, it is not there
+            unfinished.unlink()
     return {name: table["rows"] for name, table in tables.items()}
 
 
@@ -112,13 +114,16 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     try:
         manifest: dict[str, Any] = json.loads(archive.read(_MANIFEST))
         revision, written_as = manifest["revision"], manifest["format"]
-    except (KeyError, ValueError) as error:
+        missing = {f"{name}.csv" for name in manifest["tables"]} - set(archive.namelist())
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise BackupError(f"{path} is no backup of a ledger. Remedy: name the right file.") from error
     if written_as != _FORMAT or not migrations.is_known(revision):
         raise BackupError(
             f"{path} holds a ledger of revision {revision}, which this version of EarlySignal does not know: a newer "
             f"one has written it. Remedy: install that version."
         )
+    if missing:
+        raise BackupError(f"{path} lacks {', '.join(sorted(missing))}. Remedy: use another copy of it.")
     return manifest
 
 
@@ -126,6 +131,11 @@ def _read(connection: Connection, schema: str, archive: zipfile.ZipFile, manifes
     migrations.alone(connection, schema)
     now = migrations.current(connection)
     if now is not None:
+        if not migrations.is_known(now):
+            raise BackupError(
+                f"the ledger `{schema}` is at revision {now}, which this version of EarlySignal does not know. Remedy: "
+                f"restore into another schema or database, or install that version."
+            )
         _refuse_if_filled(connection, schema)
     if now not in (None, manifest["revision"]):
         migrations.downgrade(connection, schema, manifest["revision"])

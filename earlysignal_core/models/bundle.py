@@ -277,7 +277,7 @@ def _record(lake: Lake, version: str) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         metadata = json.loads(lake.read_bytes(f"{FOLDER}/{version}/{METADATA}"))
         hashes = metadata.pop(HASHES)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(version, METADATA) from error
     if hashes.get(METADATA) != _sha256(to_json(metadata)):
         raise _damaged(version, METADATA)

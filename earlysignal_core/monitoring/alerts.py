@@ -15,7 +15,7 @@ from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.vocabulary import Severity
 
 _SENT = "was reached"
-_AT_ONCE = 20  # deliveries of one call: a target that does not answer takes seconds each
+_AT_ONCE = 8  # deliveries of one call: a target that does not answer takes seconds each, a sensor has sixty
 _KINDS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
 
 
