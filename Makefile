@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c '$(FITS)' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 READY := .venv/.ready
+# Files are handed out in the order of `tests/conftest.py`, not by their number of tests.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 SOURCE := $(if $(TAPE),--tape "$(TAPE)")
 
 .DEFAULT_GOAL := help
@@ -23,10 +25,10 @@ up: $(READY) ## start PostgreSQL, the Dagster UI, its daemon and the reports; Ct
 	@$(BIN)/earlysignal up $(SOURCE)
 
 test: $(READY) ## the default test suite
-	@$(BIN)/python -m pytest -m "not slow and not long" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow and not long" $(WORKERS)
 
 test-slow: $(READY) ## the tests that take longer than twenty seconds each
-	@$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m slow $(WORKERS)
 
 test-long: $(READY) ## the whole system lived through a break and through faults; minutes each, not in CI
 	@$(BIN)/python -m pytest -m long

@@ -1,9 +1,12 @@
 """What several tests share: the real tapes, a PostgreSQL server, an environment without the developer's settings."""
 
+import fcntl
 import os
 import shutil
+import ssl
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING
@@ -16,6 +19,12 @@ if TYPE_CHECKING:
     from earlysignal_core.ledger.connection import Ledger
 
 _TAPES = Path(os.environ.get("EARLYSIGNAL_TEST_TAPES", Path(__file__).parents[2] / "shared" / "tapes"))
+
+# Half a minute and more each, the longest first; the order matters to `--no-loadscope-reorder` only.
+_LONGEST = (
+    *("walk_forward", "up", "daily", "real_walk_forward", "leaks", "outcomes", "damaged_models", "live_source"),
+    *("replay", "serving", "quarterly", "performance", "drift"),
+)
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
@@ -31,6 +40,20 @@ def pytest_configure(config: pytest.Config) -> None:
     if os.geteuid() == 0 and config.option.basetemp is None and not hasattr(config, "workerinput"):
         config.option.basetemp = mkdtemp(prefix="earlysignal-test-")
         config.add_cleanup(lambda: shutil.rmtree(config.option.basetemp, ignore_errors=True))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the files that take longest begin first, so that no worker is left alone with one of them at the end."""
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem.removeprefix("test_"), len(order)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _authorities_are_read_once() -> Iterator[None]:
+    """Each client of a provider reads all certificate authorities, which takes 50 ms, also to ask a stand-in."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", cache(ssl.create_default_context))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -98,10 +121,24 @@ def new_ledger(ledger_url: str) -> "Iterator[Ledger]":
 
 @pytest.fixture(scope="session")
 def production_lake(tmp_path_factory: pytest.TempPathFactory) -> "Lake":
-    """A lake with history and the models of two quarters, to be read only: `production.copied` makes one to break."""
+    """A lake with history and the models of two quarters, to be read only: `production.copied` makes one to break.
+
+    The first worker that asks for it makes it, and all read the same.
+    """
     from production import make_lake
 
-    return make_lake(tmp_path_factory.mktemp("production"))
+    from earlysignal_core.lake import Lake
+
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "production"
+    finished = folder / "finished"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed on the way
+            make_lake(folder)
+            finished.touch()
+    return Lake(str(folder / "lake"))
 
 
 def _tape(name: str) -> Path:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.features.examples import examples
+from earlysignal_core.features.known_table import KnownTable
 from earlysignal_core.features.point_in_time import PointInTime
 from earlysignal_core.features.table import active_features
 from earlysignal_core.quarters import Quarter
@@ -23,10 +24,10 @@ from earlysignal_core.trading_calendar import closes as session_closes
 from earlysignal_core.trading_calendar import position
 from earlysignal_core.validation import checked
 
-Tables = Mapping[str, pd.DataFrame]
+Tables = Mapping[str, pd.DataFrame | KnownTable]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tape:
     """Whole tables in memory, and examples of them."""
 
@@ -37,6 +38,10 @@ class Tape:
     @property
     def features(self) -> dict[str, Feature]:
         return active_features(self.source)
+
+    def indexed(self) -> "Tape":
+        """The same tape, for many looks at it: its rows are found by indexes that are made once."""
+        return replace(self, tables={name: KnownTable(TABLES[name], rows) for name, rows in self.tables.items()})
 
     def about(self, rows: pd.DataFrame) -> "Tape":
         return replace(self, examples=rows.reset_index(drop=True))
@@ -66,15 +71,22 @@ def moved(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, list[str]]:
 def vary(tables: Tables, moment: pd.Timestamp, seed: int) -> dict[str, pd.DataFrame]:
     """Delete, change and add rows with ``available_at > moment`` in every table, and shuffle all."""
     random = np.random.default_rng(seed)
-    return {name: frame if name == UNIVERSE else _varied(name, frame, moment, random) for name, frame in tables.items()}
+    return {
+        name: frame if name == UNIVERSE else _varied(name, frame, moment, random)
+        for name, frame in _frames(tables).items()
+    }
 
 
 def cut(tables: Tables, moment: pd.Timestamp) -> dict[str, pd.DataFrame]:
     """Drop every row that was not known at a moment."""
     return {
         name: frame if name == UNIVERSE else frame[frame[KNOWABLE] <= moment].reset_index(drop=True)
-        for name, frame in tables.items()
+        for name, frame in _frames(tables).items()
     }
+
+
+def _frames(tables: Tables) -> dict[str, pd.DataFrame]:
+    return {name: rows.frame if isinstance(rows, KnownTable) else rows for name, rows in tables.items()}
 
 
 def _varied(name: str, frame: pd.DataFrame, moment: pd.Timestamp, random: np.random.Generator) -> pd.DataFrame:

@@ -88,12 +88,15 @@ def execute(ledger: Ledger, statement: str, **values: Any) -> list[Any]:
 
 def empty(ledger: Ledger) -> None:
     """Delete everything, which only a superuser can, and count ids from 1 again."""
+    names = [table.name for table in metadata.sorted_tables]
+    restarts = [f"setval('{table.name}_id_seq', 1, false)" for table in metadata.sorted_tables if "id" in table.columns]
+    statements = [
+        "SET LOCAL session_replication_role = replica",  # no triggers, no foreign keys
+        *(f"DELETE FROM {name}" for name in names),  # noqa: S608 - the ledger's own words
+        f"SELECT {', '.join(restarts)}",
+    ]
     with ledger.begin() as connection:
-        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")  # no triggers, no foreign keys
-        for table in metadata.sorted_tables:
-            connection.execute(table.delete())
-            if "id" in table.columns:
-                connection.execute(text(f"ALTER SEQUENCE {table.name}_id_seq RESTART"))
+        connection.exec_driver_sql("; ".join(statements))  # in one go, as hundreds of tests begin with it
 
 
 def count(ledger: Ledger, table: str) -> int:

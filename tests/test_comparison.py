@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from production import LAST, make_lake
+from production import LAST
 from sklearn.metrics import roc_auc_score
 
 from earlysignal_core.datasets.cutoff import Day, moment_of, parse_cutoff, version_stem
@@ -174,8 +174,8 @@ def test_a_model_against_itself_is_no_better_and_the_other_way_round_is_the_oppo
 
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    return make_lake(tmp_path_factory.mktemp("production"))
+def lake(production_lake: Lake) -> Lake:
+    return production_lake
 
 
 def test_the_steps_are_months() -> None:

@@ -7,6 +7,7 @@ And what follows: a tape cut at a moment gives the same past, and history that i
 """
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import leaks
@@ -47,6 +48,12 @@ def tape(request: pytest.FixtureRequest) -> Tape:
     return leaks.generated(0) if request.param == "generated" else request.getfixturevalue(request.param)
 
 
+@cache
+def standing(tape: Tape) -> Tape:
+    """A tape of which the indexes are made once, for tests that do not plant a leak in them."""
+    return tape.indexed()
+
+
 def leak(tape: Tape, which: float, seed: int) -> dict[str, list[str]]:
     """The features of which a bit moves with what was not known at the `as_of` of one of the examples."""
     moment = tape.examples["as_of"].sort_values().iloc[int(which * (len(tape.examples) - 1))]
@@ -56,6 +63,7 @@ def leak(tape: Tape, which: float, seed: int) -> dict[str, list[str]]:
 
 def neighbours(tape: Tape, seed: int, alone: int = 12) -> dict[str, list[str]]:
     """The features of which a bit moves when an example is alone, or among the others in another order."""
+    tape = tape.indexed()
     together = tape.values()
     mixed = tape.examples.sample(frac=1, random_state=seed)
     differences = moved(together.loc[mixed["event"]], tape.about(mixed).values())
@@ -69,12 +77,13 @@ def beyond_the_look_back(tape: Tape, features: Mapping[str, Feature]) -> dict[st
     """The features of which a bit moves with rows that lie further back than they declare."""
     random = np.random.default_rng(0)
     days = {name: own_date(TABLES[name], rows) for name, rows in tape.tables.items() if name != UNIVERSE}
-    differences = {}
+    own = {name: position(day) if TABLES[name].axis is Axis.SESSION else day for name, day in days.items()}
+    whole, differences = tape.indexed(), {}
     for name, feature in features.items():
         for event in tape.examples["event"].sample(1, random_state=random.integers(2**31)):
-            single = tape.about(tape.examples[tape.examples["event"] == event])
+            single = whole.about(tape.examples[tape.examples["event"] == event])
             scant = {
-                t: rows if t == UNIVERSE else rows[_within(t, days[t], single, feature)]
+                t: rows if t == UNIVERSE else rows[_within(t, own[t], single, feature)]
                 for t, rows in tape.tables.items()
             }
             differences |= moved(single.values(features={name: feature}), single.values(scant, {name: feature}))
@@ -87,24 +96,24 @@ def beyond_the_look_back(tape: Tape, features: Mapping[str, Feature]) -> dict[st
 @given(st.integers(0, 3), st.floats(0, 1), seeds)
 @settings(max_examples=20)
 def test_generated_rows_that_were_not_known_move_nothing(world: int, which: float, seed: int) -> None:
-    assert leak(leaks.generated(world), which, seed) == {}
+    assert leak(standing(leaks.generated(world)), which, seed) == {}
 
 
 @given(which=st.floats(0, 1), seed=seeds)
 @settings(max_examples=8)
 def test_synthetic_rows_that_were_not_known_move_nothing(synthetic: Tape, which: float, seed: int) -> None:
-    assert leak(synthetic, which, seed) == {}
+    assert leak(standing(synthetic), which, seed) == {}
 
 
 @given(which=st.floats(0, 1), seed=seeds)
 @settings(max_examples=5)
 def test_real_rows_that_were_not_known_move_nothing(real: Tape, which: float, seed: int) -> None:
-    assert leak(real, which, seed) == {}
+    assert leak(standing(real), which, seed) == {}
 
 
 def test_without_the_unknown_the_known_is_the_same(tape: Tape) -> None:
     moment = tape.examples["as_of"].quantile(0.5)
-    before = tape.about(tape.examples[tape.examples["as_of"] <= moment])
+    before = standing(tape).about(tape.examples[tape.examples["as_of"] <= moment])
     assert moved(before.values(), before.values(cut(tape.tables, moment))) == {}
 
 
@@ -113,11 +122,11 @@ def test_the_order_of_rows_moves_nothing(world: int) -> None:
     """Also of rows that became known at one moment: a sum's last bit would tell."""
     tape = leaks.generated(world)
     shuffled = {name: rows.sample(frac=1, random_state=0, ignore_index=True) for name, rows in tape.tables.items()}
-    assert moved(tape.values(), tape.values(shuffled)) == {}
+    assert moved(standing(tape).values(), tape.values(shuffled)) == {}
 
 
 def test_every_active_feature_was_put_to_the_test(tape: Tape) -> None:
-    values = tape.values()
+    values = standing(tape).values()
     assert [*values.columns[values.isna().all()]] == [], "a feature that is always missing proves nothing"
 
 
@@ -171,31 +180,35 @@ def test_more_history_than_declared_moves_nothing(tape: Tape) -> None:
 
 def test_the_deepest_look_back_of_all_moves_nothing(tape: Tape) -> None:
     """Each feature is the same alone as computed along with others that look further back."""
-    some = tape.about(tape.examples.iloc[:40])
+    some = standing(tape).about(tape.examples.iloc[:40])
     together = some.values()
     for name, feature in tape.features.items():
         assert moved(together[[name]], some.values(features={name: feature})) == {}
 
 
 def test_judging_restless_price_series_only_changes_nothing(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
+    tape = standing(tape)
     quick = tape.values()
     monkeypatch.setattr(price_basis, "_may_shift", lambda close: np.ones(len(close), dtype=bool))
     assert moved(quick, tape.values()) == {}
 
 
-def _within(table: str, days: pd.Series, single: Tape, feature: Feature) -> np.ndarray:
-    """Which rows a feature may look at for one example; prices also to be judged and put on one share basis."""
+def _within(table: str, own: pd.Series | np.ndarray, single: Tape, feature: Feature) -> np.ndarray:
+    """Which rows, by their own sessions or days, a feature may look at for one example.
+
+    Prices are looked at also to be judged and put on one share basis.
+    """
     today = single.examples["as_of"].dt.tz_localize(None).dt.normalize().iloc[0]
     declared = {name: max(feature.needs.get(name, 0), feature.may_use.get(name, 0)) for name in TABLES}
     sessions = declared["ohlcv"] + SHIFT_LOOK_BACK if declared["ohlcv"] else 0
     sessions += LATE_CLOSE_SESSIONS  # the market's last bars also tell which session is the last
     if TABLES[table].axis is Axis.SESSION:
         back = sessions if table == "ohlcv" else declared[table] + LATE_CLOSE_SESSIONS
-        return np.asarray(position([today])[0] - position(days) < back)
+        return np.asarray(position([today])[0] - own < back)
     reach = days_back(table, declared[table]) if declared[table] else -1
     if table == "corporate_actions":
         reach = max(reach, sessions * 3 // 2 + 1)
-    return np.asarray((today - days).dt.days <= reach)
+    return np.asarray((today - own).dt.days <= reach)
 
 
 # Do these tests see a leak? Planted ones must be found, else nothing above means anything.

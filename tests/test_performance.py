@@ -183,11 +183,26 @@ def emergencies(rows: pd.DataFrame, first: pd.Timestamp, *, every: int, seed: in
     for day in pd.date_range(first, days.max(), freq=f"{every}D"):
         past = (days > day - pd.Timedelta(days=30)) & (days <= day)
         # Guarded, as tested above; and an AUC so high cannot be surely lower: left out for speed alone.
-        if past.sum() < MIN_LABELLED or auc(label[past], probability[past]) > champion.value - 0.1:
+        if past.sum() < MIN_LABELLED or not_surely_lower(label[past], probability[past], champion):
             continue
         window = rows[past]
         if "auc" in acting(performance(window, champion_auc=champion)):
             yield day
+
+
+def not_surely_lower(label: np.ndarray, probability: np.ndarray, champion: Figure) -> bool:
+    """Whether even 0.8 of the distances that count leave the champion's AUC within reach.
+
+    The spread of an AUC from the placements of its two classes (DeLong and others, 1988) is what companies drawn anew
+    show, and the rule takes the wider of theirs and that of days.
+    """
+    within = rankdata(probability)
+    ones, above = label == 1, np.empty(len(label))
+    for each, other in ((ones, ~ones), (~ones, ones)):  # the share of the other class that lies below
+        above[each] = (within[each] - rankdata(probability[each])) / max(other.sum(), 1)
+    spread = np.sqrt(above[ones].var() / ones.sum() + above[~ones].var() / (~ones).sum())
+    apart = np.hypot(norm.ppf(0.995) * spread, norm.ppf(0.995) / norm.ppf(0.975) * (champion.value - champion.low))
+    return bool(above[ones].mean() - champion.value + 0.8 * apart >= 0)
 
 
 def auc(label: np.ndarray, probability: np.ndarray) -> float:

@@ -1,10 +1,13 @@
 """The steps of a quarter on small and bad tapes, without Dagster: clear words, nothing lost."""
 
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from production import copied
 
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.errors import TableError
@@ -27,30 +30,17 @@ from earlysignal_core.quarterly import (
     make_report,
 )
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.settings import Settings, SyntheticSettings
-from earlysignal_core.sources.synthetic import generate_tape
+from earlysignal_core.settings import Settings
 from earlysignal_core.sources.tape import TapeSource
 from earlysignal_core.tables import CACHES, UNIVERSE
 
-SPEC = SyntheticSettings(symbols=60, quarters=8)
 FIRST, LAST = Quarter.parse("2014-Q1"), Quarter.parse("2015-Q4")
 
 
-@pytest.fixture(scope="module")
-def tape(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tape") / "synthetic"
-    generate_tape(SPEC, folder)
-    return folder
-
-
 @pytest.fixture
-def own_tape(tape: Path, tmp_path: Path) -> Path:
-    """A copy of the tape, to be broken."""
-    folder = tmp_path / "tape"
-    folder.mkdir()
-    for file in tape.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    return folder
+def own_tape(production_lake: Lake, tmp_path: Path) -> Path:
+    """A copy of the tape that the lake was filled from, to be broken."""
+    return Path(shutil.copytree(Path(production_lake.url).parent / "tape", tmp_path / "tape"))
 
 
 def change(tape: Path, table: str, **columns: object) -> pd.DataFrame:
@@ -59,41 +49,40 @@ def change(tape: Path, table: str, **columns: object) -> pd.DataFrame:
     return frame
 
 
-def collected(tape: Path, lake: Lake) -> Lake:
+def collected(tape: Path, lake: Lake, caches: Iterable[str] = CACHES) -> Lake:
     source = TapeSource(tape, Settings())
     collect_universe(source, lake)
+    for cache in caches:
+        if cache != UNIVERSE:
+            collect(source, lake, cache, source.description.quarters)
     for quarter in source.description.quarters:
-        for cache in CACHES:
-            if cache != UNIVERSE:
-                collect(source, lake, cache, [quarter])
         make_labels(quarter, lake)
     return lake
 
 
-def featured(lake: Lake) -> Lake:
+def featured(lake: Lake, since: Quarter = FIRST) -> Lake:
     for quarter in described(lake).event_quarters:
-        make_feature_table(quarter, lake)
+        if quarter >= since:
+            make_feature_table(quarter, lake)
     return lake
 
 
+def changed(lake: Lake, tape: Path, folder: Path, cache: str, since: Quarter = FIRST) -> Lake:
+    """A copy of a lake with a cache of a tape in which it was changed, and the feature tables since the change."""
+    return featured(collected(tape, copied(lake, folder / "lake"), [cache]), since)
+
+
 @pytest.fixture(scope="module")
-def lake(tape: Path, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """A lake with caches, labels and feature tables."""
-    return featured(collected(tape, Lake(str(tmp_path_factory.mktemp("lake")))))
-
-
-def copied(lake: Lake, tmp_path: Path) -> Lake:
-    """A copy of a lake, to be broken."""
-    for file in Path(lake.url).rglob("*"):
-        if file.is_file():
-            target = tmp_path / "lake" / file.relative_to(lake.url)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(file.read_bytes())
-    return Lake(str(tmp_path / "lake"))
+def lake(production_lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake with caches, labels and feature tables, and nothing that is made of them."""
+    made = copied(production_lake, tmp_path_factory.mktemp("lake"))
+    for later in ("dataset", "dataset_lineage", "models"):
+        shutil.rmtree(Path(made.url) / later)
+    return made
 
 
 def test_the_steps_lead_to_a_judged_model_and_a_report(lake: Lake, tmp_path: Path) -> None:
-    lake = copied(lake, tmp_path)
+    lake = copied(lake, tmp_path / "lake")
     assert isinstance(make_model_of(LAST, lake), Bundle)
     judged = make_evaluation(LAST, lake, Settings())
     assert isinstance(judged, Evaluation)
@@ -108,7 +97,7 @@ def make_model_of(quarter: Quarter, lake: Lake, *, skip_validation: bool = False
 
 
 def test_a_model_keeps_its_training_rows_beside_it(lake: Lake, tmp_path: Path) -> None:
-    lake = copied(lake, tmp_path)
+    lake = copied(lake, tmp_path / "lake")
     model = make_model_of(LAST, lake)
     assert isinstance(model, Bundle)
     stored = tmp_path / "lake" / FOLDER / str(model.version) / FILE
@@ -121,7 +110,7 @@ def test_a_model_keeps_its_training_rows_beside_it(lake: Lake, tmp_path: Path) -
 
 
 def test_too_little_history_is_no_model_yet(lake: Lake, tmp_path: Path) -> None:
-    lake = copied(lake, tmp_path)
+    lake = copied(lake, tmp_path / "lake")
     model = make_model_of(FIRST + 1, lake)
     assert isinstance(model, NoModelYet)
     assert "1 of the 4 quarters with announcements" in model.reason
@@ -131,7 +120,7 @@ def test_too_little_history_is_no_model_yet(lake: Lake, tmp_path: Path) -> None:
 
 
 def test_a_feature_table_of_older_code_is_named_with_the_remedy(lake: Lake, tmp_path: Path) -> None:
-    lake = copied(lake, tmp_path)
+    lake = copied(lake, tmp_path / "lake")
     old = lake.read("feature_table", [FIRST]).drop(columns=["rsi_momentum", "iv_rank"])
     lake.write("feature_table", FIRST, old)
     with pytest.raises(
@@ -140,12 +129,12 @@ def test_a_feature_table_of_older_code_is_named_with_the_remedy(lake: Lake, tmp_
         make_dataset(LAST, lake, Settings())
 
 
-def test_a_quarter_without_announcements_is_passed_over(own_tape: Path, tmp_path: Path) -> None:
+def test_a_quarter_without_announcements_is_passed_over(lake: Lake, own_tape: Path, tmp_path: Path) -> None:
     empty = FIRST + 5
     earnings = pd.read_parquet(own_tape / "earnings.parquet")
     gone = earnings["announced_on"].between(empty.start, empty.end)
     earnings[~gone].to_parquet(own_tape / "earnings.parquet")
-    lake = featured(collected(own_tape, Lake(str(tmp_path / "lake"))))
+    lake = changed(lake, own_tape, tmp_path, "earnings", empty)
     assert lake.read("feature_table", [empty]).empty
     assert isinstance(make_model_of(empty, lake), Bundle)
     assert make_evaluation(empty, lake, Settings()) == NoModelYet(empty, "the quarter has no announcements")
@@ -153,7 +142,7 @@ def test_a_quarter_without_announcements_is_passed_over(own_tape: Path, tmp_path
 
 
 def test_a_refused_quarter_stays_out_of_every_later_dataset_which_says_so(lake: Lake, tmp_path: Path) -> None:
-    lake = copied(lake, tmp_path)
+    lake = copied(lake, tmp_path / "lake")
     refused = FIRST + 4
     table = lake.read("feature_table", [refused])
     active = [name for name in table if table[name].dtype == "float64" and table[name].notna().any()]
@@ -183,12 +172,12 @@ def test_announcements_before_the_first_quarter_are_history_and_no_examples(own_
     assert not judge(FIRST + 1, lake, table).refusals
 
 
-def test_one_symbol_gives_features_and_no_model_yet(own_tape: Path, tmp_path: Path) -> None:
+def test_one_symbol_gives_features_and_no_model_yet(lake: Lake, own_tape: Path, tmp_path: Path) -> None:
     one = pd.read_parquet(own_tape / "universe.parquet")["symbol"].iloc[0]
     for table in ("universe", "earnings"):
         frame = pd.read_parquet(own_tape / f"{table}.parquet")
         frame[frame["symbol"] == one].to_parquet(own_tape / f"{table}.parquet")
-    lake = featured(collected(own_tape, Lake(str(tmp_path / "lake"))))
+    lake = changed(lake, own_tape, tmp_path, "earnings")
     table = lake.read("feature_table", Quarter.range(FIRST, LAST))
     assert set(table["symbol"]) == {one}
     assert table["price_change_5d"].notna().all()
@@ -197,11 +186,13 @@ def test_one_symbol_gives_features_and_no_model_yet(own_tape: Path, tmp_path: Pa
     assert "examples" in model.reason
 
 
-def test_a_symbol_without_prices_has_no_price_features_and_all_others(own_tape: Path, tmp_path: Path) -> None:
+def test_a_symbol_without_prices_has_no_price_features_and_all_others(
+    lake: Lake, own_tape: Path, tmp_path: Path
+) -> None:
     bars = pd.read_parquet(own_tape / "ohlcv.parquet")
     bare = pd.read_parquet(own_tape / "universe.parquet")["symbol"].iloc[0]
     bars[bars["symbol"] != bare].to_parquet(own_tape / "ohlcv.parquet")
-    lake = featured(collected(own_tape, Lake(str(tmp_path / "lake"))))
+    lake = changed(lake, own_tape, tmp_path, "ohlcv", LAST)
     table = lake.read("feature_table", [LAST])
     of_bare = table[table["symbol"] == bare]
     assert len(of_bare) == 1
@@ -209,11 +200,13 @@ def test_a_symbol_without_prices_has_no_price_features_and_all_others(own_tape: 
     assert of_bare[["surprise_mean_4q", "beat_rate_8q"]].notna().all(axis=None)
 
 
-def test_an_estimate_of_zero_has_no_label_and_takes_part_in_no_figure(own_tape: Path, tmp_path: Path) -> None:
+def test_an_estimate_of_zero_has_no_label_and_takes_part_in_no_figure(
+    lake: Lake, own_tape: Path, tmp_path: Path
+) -> None:
     earnings = pd.read_parquet(own_tape / "earnings.parquet").sort_values(["symbol", "announced_on"])
     zero = earnings["announced_on"].between(LAST.start, LAST.end) & (earnings["symbol"] == earnings["symbol"].iloc[0])
     change(own_tape, "earnings", eps_estimate=earnings["eps_estimate"].mask(zero, 0.0).sort_index())
-    lake = featured(collected(own_tape, Lake(str(tmp_path / "lake"))))
+    lake = changed(lake, own_tape, tmp_path, "earnings", LAST)
     labels = lake.read("labels", [LAST])
     assert labels["label"].isna().sum() == 1
     make_model_of(LAST, lake)
@@ -239,7 +232,7 @@ def test_a_tape_with_earnings_alone_still_gives_a_model(own_tape: Path, tmp_path
 
 
 def test_the_window_length_is_a_setting(lake: Lake, tmp_path: Path) -> None:
-    lake = copied(lake, tmp_path)
+    lake = copied(lake, tmp_path / "lake")
     whole, year = (make_dataset(LAST, lake, Settings(window_months=months)) for months in (None, 12))
     assert year.frame["as_of"].min() > year.cutoff - pd.DateOffset(months=12)
     assert whole.frame["as_of"].min() < year.frame["as_of"].min()

@@ -94,7 +94,7 @@ def test_a_backfill_of_late_quarters_brings_the_history_that_they_need(undisturb
     assert "evaluation/2015-Q2.json" not in ours
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_killed_backfill_run_again_ends_in_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
     for seconds in (9, 14, 19):  # in the caches, among the features, among the models
         demo = subprocess.Popen(command("demo"), env=environment(tmp_path), stdout=subprocess.DEVNULL)

@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Canvas
-from PIL import Image
 
 from earlysignal_core.evaluation.judge import Evaluation
 from earlysignal_core.evaluation.metrics import Confusion, Figures
 from earlysignal_core.evaluation.resampling import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
 
 # Okabe & Ito's colours, which people with any kind of colour vision can tell apart.
 MODEL, SECOND, GOOD, BAD, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
@@ -161,7 +162,7 @@ def timelines(watched: Mapping[str, pd.DataFrame], retrains: Mapping[str, pd.Dat
     return _png(canvas)
 
 
-def _roc(axes: Axes, evaluation: Evaluation) -> None:
+def _roc(axes: "Axes", evaluation: Evaluation) -> None:
     if _drawable(axes, evaluation.model["auc"]):
         axes.plot([0, 1], [0, 1], color=_FAINT, linestyle=":")
         for name, colour in _BASELINES.items():
@@ -174,7 +175,7 @@ def _roc(axes: Axes, evaluation: Evaluation) -> None:
     _title(axes, "ROC (area)")
 
 
-def _calibration(axes: Axes, figures: Figures) -> None:
+def _calibration(axes: "Axes", figures: Figures) -> None:
     bins = [each for each in figures.calibration if each.observed.defined]
     _title(axes, "Calibration")
     if not bins:
@@ -195,7 +196,7 @@ def _first_known(precision: Sequence[float]) -> list[float]:
     return [*precision[1:2], *precision[1:]]
 
 
-def _confusion(axes: Axes, counts: Confusion | None, title: str) -> None:
+def _confusion(axes: "Axes", counts: Confusion | None, title: str) -> None:
     _title(axes, title)
     axes.grid(visible=False)
     if counts is None:
@@ -212,14 +213,14 @@ def _confusion(axes: Axes, counts: Confusion | None, title: str) -> None:
     axes.set(xlabel="called a large beat", ylabel="was a large beat")
 
 
-def _whiskers(axes: Axes, place: npt.NDArray[np.generic], figures: Sequence[Figure], colour: str) -> None:
+def _whiskers(axes: "Axes", place: npt.NDArray[np.generic], figures: Sequence[Figure], colour: str) -> None:
     value = np.array([figure.value for figure in figures])
     low, high = (np.array([getattr(figure, bound) for figure in figures]) for bound in ("low", "high"))
     axes.vlines(place, low, high, color=colour, alpha=0.45, linewidth=2.5)
     axes.plot(place, value, "o", color=colour, markersize=4.5)
 
 
-def _drawable(axes: Axes, figure: Figure) -> bool:
+def _drawable(axes: "Axes", figure: Figure) -> bool:
     """Say whether there is something to draw; where there is not, write why."""
     if not figure.defined:
         axes.text(0.5, 0.5, figure.reason or "", transform=axes.transAxes, ha="center", va="center", color=_FAINT)
@@ -228,7 +229,9 @@ def _drawable(axes: Axes, figure: Figure) -> bool:
 
 def _canvas(
     *, rows: int = 1, columns: int = 1, width: float = 4.9, height: float = 3.9, ratios: Sequence[float] | None = None
-) -> tuple[Canvas, list[Axes]]:
+) -> "tuple[Canvas, list[Axes]]":
+    from matplotlib.figure import Figure as Canvas
+
     canvas = Canvas(figsize=(width, height), dpi=_DPI, layout="constrained")
     grid = canvas.subplots(rows, columns, squeeze=False, height_ratios=ratios)
     for axes in grid.flat:
@@ -242,16 +245,18 @@ def _canvas(
     return canvas, list(grid.flat)
 
 
-def _title(axes: Axes, text: str) -> None:
+def _title(axes: "Axes", text: str) -> None:
     axes.set_title(text, fontsize=10, color=_INK, fontweight="bold", loc="left")
 
 
-def _legend(axes: Axes, place: Literal["upper left", "upper right", "lower right"]) -> None:
+def _legend(axes: "Axes", place: Literal["upper left", "upper right", "lower right"]) -> None:
     axes.legend(loc=place, fontsize=7.5, frameon=False, labelcolor=_INK)
 
 
-def _png(canvas: Canvas) -> bytes:
+def _png(canvas: "Canvas") -> bytes:
     """Return the picture in a palette of 64 colours: a third of the size, and nobody sees a difference."""
+    from PIL import Image
+
     pixels, packed = BytesIO(), BytesIO()
     canvas.savefig(pixels, format="rgba")
     picture = Image.frombytes("RGBA", canvas.canvas.get_width_height(), pixels.getvalue()).convert("RGB")
