@@ -12,6 +12,7 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.quarterly import collect, collect_universe, make_audit
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import Source
+from earlysignal_core.sources.source import Tally
 from earlysignal_core.tables import CACHES, TABLES, UNIVERSE
 
 GROUP = "caches"
@@ -58,7 +59,9 @@ def _collect(
         source, lake, cache, [Quarter.parse(key) for key in context.partition_keys]
     ).items():
         rows = {f"rows of {table}" if table != cache else "rows": count for table, count in collected.items()}
-        context.add_asset_metadata(numbers(rows), partition_key=quarter.key)
+        tally = sum((source.tally(table, quarter) for table in collected), Tally())
+        asked = {"requests": tally.asked, "hit rate": tally.hit_rate} if tally.asked + tally.kept else {}
+        context.add_asset_metadata(numbers(rows | asked), partition_key=quarter.key)
         gaps = [gap for table in collected for gap in source.gaps(table, quarter)]
         if gaps:
             degraded = {**numbers({"gaps": len(gaps)}), "degraded": shown(pd.DataFrame(gaps), 50)}

@@ -120,3 +120,15 @@ def test_nothing_is_written_over(tmp_path):
         export_tape(lake, source.description, tmp_path)
     with pytest.raises(SourceError, match="materialise the caches first"):
         export_tape(lake, source.description, tmp_path / "tape")
+
+
+def test_a_lake_of_older_code_is_named_with_its_remedy(tmp_path):
+    source, lake = open_source(Settings(home=tmp_path, synthetic=FEW)), Lake(str(tmp_path / "lake"))
+    fill(source, lake)
+    quarter = source.description.quarters[-1]
+    lake.write("sec_filings", quarter, lake.read("sec_filings", [quarter]).drop(columns="planned"))
+    with pytest.raises(
+        SourceError, match=rf"`sec_filings` of {quarter} .*`planned`.*Remedy: materialise .*`sec_filings`"
+    ):
+        export_tape(lake, described(lake), tmp_path / "tape")
+    assert not (tmp_path / "tape").exists()

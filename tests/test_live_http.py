@@ -215,6 +215,30 @@ def test_the_key_is_nowhere(toy, clock, fault, caplog, tmp_path):
     assert any("/rows" in text for text in seen), "the library's own line is there, without the key"
 
 
+PASSWORD = "-".join(["of", "the", "proxy"])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_proxy_is_used_and_neither_its_password_nor_the_key_is_shown(toy, clock, there, caplog, monkeypatch):
+    caplog.set_level(logging.DEBUG)
+    with closed_port() as nobody:
+        address = (toy.url if there else nobody).removeprefix("http://")
+        monkeypatch.setenv("http_proxy", f"http://me:{PASSWORD}@{address}")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        http = toy.http(clock, url="http://no-such-host.invalid", attempts=1)
+        seen = [repr(http.provider)]
+        try:
+            assert http.ask(ASK).json == ROWS
+        except UnreachableError as error:
+            seen += [str(error), repr(error), repr(vars(error)), repr(error.__context__)]
+        monkeypatch.setenv("http_proxy", nobody)
+        assert toy.http(clock).ask(ASK).json == ROWS, "an address of `no_proxy` is asked directly"
+    seen += [record.getMessage() + repr(vars(record)) for record in caplog.records]
+    assert ("proxy-authorization" in toy.asked[0].headers) == there
+    assert len(toy.asked) == 1 + there
+    assert not [text for text in seen if KEY in text or PASSWORD in text]
+
+
 # What is kept
 
 

@@ -24,6 +24,7 @@ from earlysignal_core.sources.live.clock import WallClock
 from earlysignal_core.sources.live.errors import IncompleteError, LiveSettingsError
 from earlysignal_core.sources.live.limits import LocalLimits
 from earlysignal_core.sources.live.source import LiveSource
+from earlysignal_core.sources.source import Tally
 from earlysignal_core.tables import CACHES, UNIVERSE
 
 Q = Quarter.parse
@@ -98,7 +99,9 @@ def test_a_second_look_asks_for_nothing(world):
     again = world.source()
     second = read_all(again)
     assert len(world.asked) == asked
-    assert all(tally.hit_rate == 1 for tally in again.tallies().values())
+    tally = sum((again.tally(table, Q(quarter)) for table, quarter in second), Tally())
+    assert (tally.asked, tally.hit_rate) == (0, 1)
+    assert tally.kept > 20
     for key, rows in first.items():
         pd.testing.assert_frame_equal(rows, second[key])
 
@@ -176,6 +179,18 @@ def test_each_day_adds_its_consensus_and_none_is_lost(world):
     world.clock.advance(days=30)
     again = world.source().read("earnings_estimates", NOW)
     pd.testing.assert_frame_equal(again, rows)
+
+
+def test_estimates_are_of_the_calendars_periods_whatever_both_call_them(world):
+    world.clock.advance(days=20)
+    coming = [row for row in world.fmp.tables["earnings-calendar"] if row["epsActual"] is None]
+    for row in coming:
+        del row["periodEnding"]
+        row |= {"fiscalPeriod": "Q2", "fiscalYear": "2024"}  # its year begins in October
+    rows = world.source().read("earnings_estimates", NOW)
+    of_a = rows[rows["symbol"] == "A"].set_index("fiscal_period")
+    assert of_a["eps_high"].to_dict() == {"Q2 2024": 1.4, "Q3 2024": 1.4}
+    assert of_a["analysts"].to_dict() == {"Q2 2024": 9, "Q3 2024": 8}
 
 
 def test_a_snapshot_that_halves_is_refused_and_the_last_stays(world):
@@ -440,6 +455,45 @@ def test_without_a_list_the_constituents_are_todays(world):
     assert universe[["symbol", "sector", "sector_etf"]].to_numpy().tolist() == [["BRK-B", "Financials", "XLF"]]
 
 
+def test_members_come_and_go_as_the_plan_tells(world):
+    world.fmp.tables["sp500-constituent"] = [
+        {"symbol": symbol, "name": symbol, "sector": "Technology"} for symbol in ("A", "B")
+    ]
+    world.fmp.tables["historical-sp500-constituent"] = [
+        fmp_stand_in.change("February 05, 2024", "2024-02-02", came="B", went="LEFT"),
+        fmp_stand_in.change("June 1, 2023", "2023-05-31", went="LONGAGO"),
+        fmp_stand_in.change("March 1, 2022", "2022-02-28", came="LEFT"),
+        fmp_stand_in.change("March 1, 2021", "2021-02-28", went="B"),
+    ]
+    world.fmp.tables["profile"] = [{"symbol": "LEFT", "companyName": "Left Inc", "sector": "Energy"}]
+    source = world.source(companies=None)
+    assert source.description.membership == "today", "nobody was asked yet"
+    rows = source.universe().set_index("symbol")
+    february, june = pd.Timestamp("2024-02-05"), pd.Timestamp("2022-03-01")
+    assert rows["first"].to_dict() == {"A": pd.NaT, "B": february, "LEFT": june}
+    assert rows["last"].to_dict() == {"A": pd.NaT, "B": pd.NaT, "LEFT": february - pd.Timedelta(days=1)}
+    assert rows.loc["LEFT", ["name", "sector", "sector_etf"]].tolist() == ["Left Inc", "Energy", "XLE"]
+    assert source.description.membership == "dated"
+    assert not any("survivorship" in line for line in source.description.assumptions)
+    asked = len(world.fmp.asked)
+    again = world.source(companies=None)
+    assert again.description.membership == "dated"
+    assert set(again.read("sec_filings", LAST)["symbol"]) == {"A", "B"}
+    assert [gap.what for gap in again.gaps("sec_filings", LAST)] == ["LEFT"], "EDGAR lists today's tickers alone"
+    assert len(world.fmp.asked) == asked
+
+
+def test_a_plan_without_the_changes_has_the_members_of_today(world):
+    world.fmp.tables["sp500-constituent"] = [{"symbol": "A", "name": "A", "sector": "Energy"}]
+    real = world.fmp.answer
+    hidden = "/stable/historical-sp500-constituent"
+    world.fmp.answer = lambda asked: fmp_stand_in.RESTRICTED if asked.path == hidden else real(asked)
+    source = world.source(companies=None)
+    assert source.universe()["symbol"].tolist() == ["A"]
+    assert source.description.membership == "today"
+    assert any("survivorship" in line for line in source.description.assumptions)
+
+
 def test_a_list_with_dates_means_them_and_may_have_any_name(world, tmp_path):
     dated, undated = tmp_path / "extended940.csv", tmp_path / "mine.csv"
     dated.write_text("symbol,sector,first,last\nBRK-B,Financials,2010-02-16,\nTWTR,,2018-06-07,2022-10-27\n")
@@ -494,7 +548,9 @@ def test_the_ui_shows_which_companies_failed_at_which_provider_and_why(world, tm
 
     from earlysignal_assets.caches import cache_asset
 
-    fails_for(world, "grades", {"B"}, fmp_stand_in.PREMIUM)
+    world.source().read("analyst_ratings", NOW)  # kept, and asked for once a day
+    world.companies.write_text("symbol\nA\nB\nC\n")
+    fails_for(world, "grades", {"C"}, fmp_stand_in.PREMIUM)
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize(
             [cache_asset("analyst_ratings")],
@@ -505,5 +561,6 @@ def test_the_ui_shows_which_companies_failed_at_which_provider_and_why(world, tm
         event = instance.get_latest_materialization_event(dg.AssetKey("analyst_ratings"))
     said = event.asset_materialization.metadata
     assert said["gaps"].value == 1
-    assert "| analyst_ratings | B | fmp |" in said["degraded"].value
+    assert "| analyst_ratings | C | fmp |" in said["degraded"].value
     assert "not available under your current subscription" in said["degraded"].value
+    assert (said["requests"].value, said["hit rate"].value) == (3, pytest.approx(2 / 5, abs=0.001))

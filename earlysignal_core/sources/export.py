@@ -75,8 +75,8 @@ def export_tape(
     with TemporaryDirectory(dir=folder.parent, prefix=".unfinished-") as temporary:
         unfinished = Path(temporary) / folder.name
         unfinished.mkdir()
-        companies = lake.read(UNIVERSE)
-        companies[TABLES[UNIVERSE].column_names].to_parquet(unfinished / f"{UNIVERSE}.parquet", index=False)
+        companies = _of_contract(UNIVERSE, lake.read(UNIVERSE), lake)
+        companies.to_parquet(unfinished / f"{UNIVERSE}.parquet", index=False)
         written, done = {UNIVERSE: Exported(UNIVERSE, len(companies))}, 0
         for table, quarters in collected.items():
             if quarters:
@@ -104,8 +104,8 @@ def _write(
     count, days, writer = 0, [], None
     try:
         for quarter in quarters:
-            rows = lake.read(table, [quarter])
-            arrow = pa.Table.from_pandas(rows[TABLES[table].column_names], preserve_index=False)
+            rows = _of_contract(table, lake.read(table, [quarter]), lake, f" of {quarter}")
+            arrow = pa.Table.from_pandas(rows, preserve_index=False)
             writer = writer or pq.ParquetWriter(folder / f"{table}.parquet", arrow.schema, compression="zstd")
             writer.write_table(arrow.cast(writer.schema))
             count += len(rows)
@@ -114,6 +114,18 @@ def _write(
         if writer is not None:
             writer.close()
     return count, min(days, default=None), max(days, default=None)
+
+
+def _of_contract(table: str, rows: pd.DataFrame, lake: Lake, of: str = "") -> pd.DataFrame:
+    """Return the columns of a table's contract, or refuse rows of a time when it had fewer."""
+    columns = TABLES[table].column_names
+    missing = [column for column in columns if column not in rows]
+    if missing:
+        raise SourceError(
+            f"table `{table}`{of} in the lake {lake} has no column `{'`, `'.join(missing)}`: older code wrote it. "
+            f"Remedy: materialise the asset `{TABLES[table].cache}` of all quarters again, then export."
+        )
+    return rows[columns]
 
 
 def _description(described: SourceDescription, written: dict[str, Exported]) -> TapeJson:

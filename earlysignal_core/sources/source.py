@@ -111,6 +111,25 @@ class Gap:
     served: pd.Timestamp | None = None
 
 
+@dataclass(frozen=True)
+class Tally:
+    """How many questions were asked of providers, and how many were answered from what is kept."""
+
+    asked: int = 0
+    kept: int = 0
+
+    @property
+    def hit_rate(self) -> float:
+        """The share answered from what is kept; NaN where there was no question."""
+        return self.kept / (self.asked + self.kept) if self.asked + self.kept else float("nan")
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(self.asked + other.asked, self.kept + other.kept)
+
+    def __sub__(self, other: "Tally") -> "Tally":
+        return Tally(self.asked - other.asked, self.kept - other.kept)
+
+
 class Source(Protocol):
     """A source of tables."""
 
@@ -133,4 +152,8 @@ class Source(Protocol):
 
     def gaps(self, table: str, quarter: Quarter) -> list[Gap]:
         """Return what a table lacked, or had to take from an older answer, when a quarter of it was last read."""
+        ...
+
+    def tally(self, table: str, quarter: Quarter) -> Tally:
+        """Return what was asked of providers when a quarter of a table was last read."""
         ...

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, NaiveDatetime, ValidationError, fiel
 from earlysignal_core.errors import SourceError
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings, TapeSettings
-from earlysignal_core.sources.source import CONSENSUS_ASSUMED, Gap, SourceDescription
+from earlysignal_core.sources.source import CONSENSUS_ASSUMED, Gap, SourceDescription, Tally
 from earlysignal_core.tables import KNOWABLE, TABLES, UNIVERSE, own_date
 from earlysignal_core.trading_calendar import as_of
 from earlysignal_core.validation import checked, no_rows
@@ -145,6 +145,10 @@ class TapeSource:
     def gaps(self, table: str, quarter: Quarter) -> list[Gap]:  # noqa: ARG002 - as of every source
         """Return nothing: a tape is whole, or it is refused."""
         return []
+
+    def tally(self, table: str, quarter: Quarter) -> Tally:  # noqa: ARG002 - as of every source
+        """Return nothing: no provider is asked."""
+        return Tally()
 
     def _rows(self, name: str, start: pd.Timestamp | None, end: pd.Timestamp) -> pd.DataFrame:
         table, dataset = TABLES[name], self._dataset(name)

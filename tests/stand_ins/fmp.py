@@ -36,6 +36,8 @@ class FmpStandIn(StandIn):
             "price-target-news": [],
             "analyst-estimates": [],
             "sp500-constituent": [],
+            "historical-sp500-constituent": [],
+            "profile": [],
         }
         self._index: dict[str, tuple] = {}
         self.key = KEY
@@ -97,6 +99,13 @@ def statement(symbol, date, accepted, revenue, income=10, spelling="filingDate")
         "netIncome": income,
         "weightedAverageShsOut": 1000,
     }
+
+
+def change(day, eve, came="", went=""):
+    """A change of the index, whose texts are as in the documentation: of a mere removal `symbol` repeats who went."""
+    added, removed = (f"{name} Inc" if name else "" for name in (came, went))
+    fields = {"dateAdded": day, "addedSecurity": added, "removedTicker": went, "removedSecurity": removed}
+    return {**fields, "date": eve, "symbol": came or went, "reason": "Market capitalization change."}
 
 
 def grade(symbol, date, firm, action, new="Buy"):

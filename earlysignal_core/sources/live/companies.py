@@ -66,8 +66,8 @@ def cusips_from_file(path: Path) -> dict[str, str]:
 
 
 def from_constituents(rows: Rows) -> pd.DataFrame:
-    """Return the universe of a provider's list of constituents as of today."""
-    return _universe(pd.DataFrame(rows, columns=["symbol", "name", "sector"]))
+    """Return the universe of a provider's list of constituents, with the days of their membership where known."""
+    return _universe(pd.DataFrame(rows, columns=["symbol", "name", "sector", "sector_etf", "first", "last"]))
 
 
 def _universe(frame: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from earlysignal_core.sources.live.errors import NotKeptError, ProviderError, Sh
 from earlysignal_core.sources.live.http import Http
 from earlysignal_core.sources.live.messages import Answer, Request
 from earlysignal_core.sources.live.raw_store import RawStore
+from earlysignal_core.sources.source import Tally
 
 FOREVER = pd.Timestamp("1970-01-01", tz="UTC")
 """As `since`: an answer of any age will do, for what never changes."""
@@ -34,19 +35,6 @@ class StaleAnswer:
     request: Request
     fetched_at: pd.Timestamp
     error: ProviderError
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How many questions were asked of the provider, and how many were answered from what is kept."""
-
-    asked: int
-    kept: int
-
-    @property
-    def hit_rate(self) -> float:
-        """The share answered from what is kept."""
-        return self.kept / max(1, self.asked + self.kept)
 
 
 class Fetcher:

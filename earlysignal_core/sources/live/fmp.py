@@ -24,7 +24,7 @@ from earlysignal_core.sources.live.errors import (
     TruncatedAnswerError,
     UnreadableAnswerError,
 )
-from earlysignal_core.sources.live.fetch import Fetcher, Kept
+from earlysignal_core.sources.live.fetch import FOREVER, Fetcher, Kept
 from earlysignal_core.sources.live.http import Provider, key_as_parameter, retry_after
 from earlysignal_core.sources.live.limits import Limit
 from earlysignal_core.sources.live.messages import Answer, Request
@@ -52,6 +52,7 @@ _BY_STATUS: dict[int, type[ProviderError]] = {
 }
 _MOST_OF_IT = 0.95  # of the rows of the past: the provider corrects a few
 _WITH_TIMES = {"includeReportTimes": "true"}
+_INDEX_CHANGES = Request(NAME, "/stable/historical-sp500-constituent")
 _PAGE = 100
 _MOST_PAGES = 100
 
@@ -190,6 +191,18 @@ class Fmp:
     def constituents(self, since: pd.Timestamp) -> Rows:
         """Return the companies of the S&P 500 as of today, as rows of `universe` but for the sector's ETF."""
         return self._fetcher.fetch(Request(NAME, "/stable/sp500-constituent"), since, rows_of.constituents)
+
+    def index_changes(self, since: pd.Timestamp) -> Rows:
+        """Return who came into the S&P 500 and who went: rows with day, added, removed."""
+        return self._fetcher.fetch(_INDEX_CHANGES, since, rows_of.index_changes, _MOST_OF_IT)
+
+    def knows_index_changes(self) -> bool:
+        """Say whether the changes of the S&P 500 are kept, without asking."""
+        return any(kept.content for kept in self._fetcher.history(_INDEX_CHANGES, rows_of.index_changes))
+
+    def profile(self, symbol: str) -> Row:
+        """Return a company's name and sector; asked for once."""
+        return self._fetcher.fetch(Request(NAME, "/stable/profile", {"symbol": symbol}), FOREVER, rows_of.profile)
 
     def _calendar(
         self,

@@ -202,6 +202,26 @@ def constituents(answer: Answer) -> Rows:
     ]
 
 
+def index_changes(answer: Answer) -> Rows:
+    """Read who came into an index and who went, each in force from `day` on; None where it is one of the two only."""
+    rows = []
+    for record in records(answer):
+        came, went = record.text("symbol"), record.text("removedTicker")
+        joined = record.text("addedSecurity") is not None  # else `symbol` repeats who went
+        # `date` may be the eve: of a company that came on July 9 it says 2025-07-08 beside "July 9, 2025".
+        day = record.optional_day("dateAdded") or record.day("date")
+        rows.append({"day": day, "added": came if joined else None, "removed": went})
+    return rows
+
+
+def profile(answer: Answer) -> Row:
+    """Read a company's name and sector; None where nothing is said of it."""
+    record = next(records(answer), None)
+    if record is None:
+        return {"name": None, "sector": None}
+    return {"name": record.text("companyName"), "sector": record.text("sector")}
+
+
 def first_of_each(key: tuple[str, ...], rows: Iterable[Row]) -> Rows:
     """Return the first row with each key."""
     chosen: dict[tuple[Any, ...], Row] = {}

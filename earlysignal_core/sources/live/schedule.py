@@ -1,5 +1,7 @@
 """The coming announcements as they are scheduled and expected day by day: known only from our own snapshots."""
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +15,7 @@ from earlysignal_core.sources.live.market import REPORTS_WITHIN, Collected, Mark
 from earlysignal_core.sources.live.records import Row
 from earlysignal_core.sources.live.snapshots import Snapshots, changes
 from earlysignal_core.sources.source import Gap
-from earlysignal_core.tables import KNOWABLE, TABLES
+from earlysignal_core.tables import KNOWABLE, TABLES, next_fiscal_period
 
 CALENDAR, ESTIMATES = "earnings_calendar", "earnings_estimates"
 
@@ -107,13 +109,39 @@ class Schedule:
 def _estimates(coming: pd.DataFrame, detail: dict[str, list[Kept[Row]]]) -> pd.DataFrame:
     """Join the consensus of the calendar with the range behind it, and with that of the quarters after."""
     rows: dict[tuple[str, str], Row] = {}
+    due = {row["symbol"]: row for row in reversed(rows_of(coming))}  # of two of one company the nearer
     for symbol, estimates in detail.items():
-        for kept in estimates:
-            if kept.content["period_end"] > new_york_day(kept.fetched_at) - REPORTS_WITHIN:
-                row = {**kept.content, "symbol": symbol, KNOWABLE: kept.fetched_at}
-                rows[symbol, row["fiscal_period"]] = row
+        recent = [e for e in estimates if e.content["period_end"] > new_york_day(e.fetched_at) - REPORTS_WITHIN]
+        for kept, period in zip(recent, _periods([kept.content for kept in recent], due[symbol]), strict=True):
+            row = {**kept.content, "symbol": symbol, "fiscal_period": period, KNOWABLE: kept.fetched_at}
+            rows[symbol, period] = row
     for row in rows_of(coming.dropna(subset=["eps_estimate"])):
         key = (row["symbol"], row["fiscal_period"])
         range_ = rows.get(key, {})
         rows[key] = {**range_, **row, KNOWABLE: max(row[KNOWABLE], range_.get(KNOWABLE, row[KNOWABLE]))}
     return frame(ESTIMATES, [{**row, "snapshot_on": new_york_day(row[KNOWABLE])} for row in rows.values()])
+
+
+def _periods(estimates: list[Row], due: Row) -> list[str]:
+    """Return the names of the estimates' fiscal periods as the calendar has them, by the end of each.
+
+    The coming announcement is that of the last period that ends before it; those after follow one another.
+    """
+    by_end = sorted(range(len(estimates)), key=lambda place: estimates[place]["period_end"])
+    names: list[str] = [estimate["fiscal_period"] for estimate in estimates]
+    over = [place for place in by_end if estimates[place]["period_end"] < due["expected_on"]]
+    if not over or estimates[over[-1]]["period_end"] < due["expected_on"] - REPORTS_WITHIN:
+        return names
+    following: str | None = due["fiscal_period"]
+    for place in by_end[len(over) - 1 :]:
+        if following is None:
+            break
+        names[place] = following
+        following = _after(following)
+    return names
+
+
+@lru_cache(maxsize=1 << 10)
+def _after(period: str) -> str | None:
+    following = next_fiscal_period(pd.Series([period], dtype="str")).iloc[0]
+    return following if isinstance(following, str) else None

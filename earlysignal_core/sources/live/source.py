@@ -14,9 +14,10 @@ from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import LiveSettings, Settings, TapeSettings
 from earlysignal_core.sources.live import bls, edgar, eodhd, fmp, fred, thirteenf
 from earlysignal_core.sources.live.clock import Clock, new_york, new_york_day
-from earlysignal_core.sources.live.companies import cusips_from_file, from_constituents, from_file
+from earlysignal_core.sources.live.companies import cusips_from_file, from_file
+from earlysignal_core.sources.live.constituents import sp500
 from earlysignal_core.sources.live.errors import LiveSettingsError, NotFoundError, ProviderError
-from earlysignal_core.sources.live.fetch import Fetcher, Tally
+from earlysignal_core.sources.live.fetch import Fetcher
 from earlysignal_core.sources.live.gather import gather
 from earlysignal_core.sources.live.http import Http
 from earlysignal_core.sources.live.limits import Limits
@@ -25,7 +26,7 @@ from earlysignal_core.sources.live.raw_store import RawStore
 from earlysignal_core.sources.live.records import Rows
 from earlysignal_core.sources.live.schedule import ASSUMED_AHEAD, CALENDAR, ESTIMATES, Schedule
 from earlysignal_core.sources.live.snapshots import Snapshots
-from earlysignal_core.sources.source import CONSENSUS_ASSUMED, Gap, Source, SourceDescription
+from earlysignal_core.sources.source import CONSENSUS_ASSUMED, Gap, Source, SourceDescription, Tally
 from earlysignal_core.sources.tape import MEMBERSHIP_ASSUMED, SECTORS_ASSUMED
 from earlysignal_core.tables import TABLES, UNIVERSE, own_date
 from earlysignal_core.trading_calendar import closes, sessions
@@ -92,6 +93,7 @@ class LiveSource:
         self._snapshots = Snapshots(self._lake, fmp.NAME)
         self._remembered: dict[str, _Remembered] = {}
         self._gaps: dict[tuple[str, Quarter], list[Gap]] = {}
+        self._tallies: dict[tuple[str, Quarter], Tally] = {}
         self._lock = threading.RLock()
         unknown = sorted(set(self._live.tables or ()) - set(TABLES))
         if unknown:
@@ -148,13 +150,16 @@ class LiveSource:
         )
 
     def universe(self) -> pd.DataFrame:
-        """Return the companies: the user's own list, the tape's, or the S&P 500 as of today."""
+        """Return the companies: the user's own list, the tape's, or the S&P 500, with dates where the plan has them."""
         if self._live.companies is not None:
             return from_file(self._live.companies)
         if self._tape is not None:
             return self._tape.universe()
         since = self._clock.now() - _MONTH
-        return from_constituents(fmp.Fmp(self._fetchers[fmp.NAME]).constituents(since))
+        first = Quarter.parse(self._live.first).start
+        companies = sp500(fmp.Fmp(self._fetchers[fmp.NAME]), first, since, self._live.workers)
+        self.__dict__.pop("description", None)  # which says whether membership is dated, and asks nobody
+        return companies
 
     def read(self, table: str, quarter: Quarter) -> pd.DataFrame:
         """Return a table's rows of one quarter; the first quarter also holds what came before it.
@@ -169,7 +174,9 @@ class LiveSource:
         with self._lock:
             for fetcher in self._fetchers.values():
                 fetcher.take_stale()
+            before = self._tally_so_far()
             collected = self._collect(table, quarter)
+            self._tallies[table, quarter] = self._tally_so_far() - before
             self._gaps[table, quarter] = [*collected.gaps, *self._stale(table)]
         rows = collected.rows
         if rows.empty:
@@ -183,9 +190,9 @@ class LiveSource:
         """Return what the table lacked, or had to take from an older answer, when the quarter was last read."""
         return self._gaps.get((table, quarter), [])
 
-    def tallies(self) -> dict[str, Tally]:
-        """Return how often each provider was asked, and how often an answer was kept."""
-        return {name: fetcher.tally for name, fetcher in self._fetchers.items()}
+    def tally(self, table: str, quarter: Quarter) -> Tally:
+        """Return what was asked when the quarter was last read; what spans quarters counts for the first that is."""
+        return self._tallies.get((table, quarter), Tally())
 
     def close(self) -> None:
         """Close the connections."""
@@ -205,6 +212,9 @@ class LiveSource:
         if fred.NAME in self._fetchers or bls.NAME in self._fetchers:
             tables.append("macro")
         return [table for table in tables if self._live.tables is None or table in self._live.tables]
+
+    def _tally_so_far(self) -> Tally:
+        return sum((fetcher.tally for fetcher in self._fetchers.values()), Tally())
 
     def _collect(self, table: str, quarter: Quarter) -> Collected:
         if table in _OF_FMP:
@@ -261,16 +271,22 @@ class LiveSource:
         client = edgar.Edgar(self._fetchers[edgar.NAME])
         ciks = client.ciks(self._clock.now() - _MONTH)
         unreadable: list[Gap] = []
+        companies = self.universe()
+        former = set(companies.loc[companies["last"] < self._today(), "symbol"])
 
         def ask(symbol: str) -> Rows:
             cik = ciks.get(symbol.replace(".", "-"))
             if cik is None:
-                raise NotFoundError(edgar.NAME, f"ticker {symbol}", "is in no list of filers")
+                error = NotFoundError(edgar.NAME, f"ticker {symbol}", "is in no list of filers")
+                if symbol not in former:
+                    raise error
+                unreadable.append(_gap("sec_filings", symbol, error))  # the list holds the tickers of today alone
+                return []
             rows, errors = client.rows(symbol, cik, first, self._daily())
             unreadable.extend(_gap("sec_filings", symbol, error) for error in errors)
             return rows
 
-        collected = self._of_each("sec_filings", self.universe()["symbol"].tolist(), ask)
+        collected = self._of_each("sec_filings", companies["symbol"].tolist(), ask)
         return Collected(collected.rows, [*collected.gaps, *unreadable])
 
     def _holdings(self, first: pd.Timestamp) -> Collected:
@@ -335,10 +351,12 @@ class LiveSource:
         ]
 
     def _membership(self, theirs: SourceDescription | None) -> Literal["today", "dated"]:
-        """Return what a list of the user's means, by whether it has dates; else what the tape's does."""
-        if self._live.companies is None:
-            return theirs.membership if theirs is not None else "today"
-        return "dated" if self.universe()[["first", "last"]].notna().any(axis=None) else "today"
+        """Return what a list of the user's means, by whether it has dates; else what the tape or the provider says."""
+        if self._live.companies is not None:
+            return "dated" if self.universe()[["first", "last"]].notna().any(axis=None) else "today"
+        if theirs is not None:
+            return theirs.membership
+        return "dated" if fmp.Fmp(self._fetchers[fmp.NAME]).knows_index_changes() else "today"
 
     def _assumptions(self, snapshot: pd.Timestamp | None, theirs: SourceDescription | None) -> tuple[str, ...]:
         of_members = SECTORS_ASSUMED if self._membership(theirs) == "dated" else MEMBERSHIP_ASSUMED
