@@ -151,7 +151,7 @@ class Member(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    algorithm: Literal["lightgbm", "xgboost", "random_forest", "logistic"] = "lightgbm"
+    algorithm: Literal["lightgbm", "xgboost", "catboost", "random_forest", "logistic"] = "lightgbm"
     window_months: Literal[3, 6, 12, 24, 36] | None = None
     families: tuple[str, ...] = ()
     weight: float = Field(1.0, gt=0)

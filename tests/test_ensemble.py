@@ -23,7 +23,7 @@ from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import EnsembleSettings, Member, Settings
 
 Q = Quarter(2017, 1)
-ALGORITHMS = ("lightgbm", "xgboost", "random_forest", "logistic")
+ALGORITHMS = ("lightgbm", "xgboost", "catboost", "random_forest", "logistic")
 SMALL = {"random_forest": {"num_leaves": 7}}
 
 
