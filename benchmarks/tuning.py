@@ -18,8 +18,9 @@ from earlysignal_core.evaluation.resampling import Resamples
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.boosters import UNTOUCHED_FROM
 from earlysignal_core.models.bundle import Bundle
+from earlysignal_core.models.hyperparameters import TRIALS, Tuned
 from earlysignal_core.models.training import train
-from earlysignal_core.models.tuning import TRIALS, Tuned, tune
+from earlysignal_core.models.tuning import tune
 from earlysignal_core.quarterly import PREDICTIONS, evaluated
 from earlysignal_core.settings import EnsembleSettings, Member
 
@@ -41,8 +42,7 @@ def main() -> None:
         for number, quarter in enumerate(quarters):
             dataset = Dataset.load(lake, quarter)
             if found:
-                params = {**Member().params, **found[-1].params}
-                model = train(dataset, EnsembleSettings(members=(Member(params=params),)))
+                model = train(dataset, EnsembleSettings(members=(Member(params=found[-1].params),)))
                 assert isinstance(model, Bundle)  # noqa: S101 - the fixed recipe gave one
                 table = lake.read("feature_table", [quarter])
                 scored.append(table[["event"]].assign(tuned=model.predict(table)))

@@ -10,6 +10,7 @@ from earlysignal_core.evaluation import plots
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
 from earlysignal_core.models.ensemble import members_of
+from earlysignal_core.models.hyperparameters import ensemble_of
 from earlysignal_core.quarterly import make_model
 from earlysignal_core.settings import Settings
 
@@ -41,7 +42,8 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
 
     The split of the dataset chooses trees, threshold and calibration; the model is then refitted on all rows.
     """
-    model = make_model(quarter_of(context), lake, config.version, Settings().ensemble)
+    quarter = quarter_of(context)
+    model = make_model(quarter, lake, config.version, ensemble_of(lake, Settings(), quarter))
     if isinstance(model, NoModelYet):
         return dg.MaterializeResult(metadata={"no model yet": model.reason})
     keys = ("algorithm", "params", "features", "trees", "window_months")

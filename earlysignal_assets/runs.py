@@ -222,6 +222,17 @@ def train(
     return outcome
 
 
+def tune(workspace: Workspace, quarter: Quarter, progress: Progress, *, trials: int) -> Outcome:
+    """Search the parameters of a quarter's members, in a run of its own."""
+    outcome = Outcome()
+    with instance_of(workspace) as instance:
+        progress(f"tune {quarter}", 0, 1)
+        run_job(instance, "tune", outcome, quarters=[quarter], config={"tuning": {"trials": trials}})
+        progress("done", 1, 1)
+    workspace.remember()
+    return outcome
+
+
 def _to_collect(lake: Lake, source: SourceDescription, quarters: Sequence[Quarter]) -> list[Quarter]:
     """Return the stretch of caches to collect: those chosen, and what features and returns need and the lake lacks."""
     tables = [table for table in source.tables if table != UNIVERSE]

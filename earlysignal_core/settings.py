@@ -195,6 +195,8 @@ class Settings(BaseSettings):
     embargo_days: int = Field(7, ge=0)
     cost_bps: float = Field(10.0, ge=0)
     ensemble: EnsembleSettings = SINGLE
+    # Members take the parameters that were last tuned before their cutoff (docs/models.md), else the fixed recipe's.
+    tuned: bool = False
     assume_final_consensus_known: bool | None = None
     leave_out_mismatched: bool | None = None
     quality: QualityLimits | None = None

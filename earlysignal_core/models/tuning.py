@@ -6,7 +6,6 @@ Neither the validation part nor the test part, and nothing of the quarter itself
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,50 +14,46 @@ import optuna
 import pandas as pd
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
 from sqlalchemy import text
 
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.lineage import code_version, json_digest
 from earlysignal_core.datasets.splits import Part, expanding_folds, known_before
+from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import migrations
 from earlysignal_core.ledger.address import parse
 from earlysignal_core.ledger.connection import Ledger
-from earlysignal_core.models.algorithm import algorithm
-from earlysignal_core.models.ensemble import choose, refit
+from earlysignal_core.models.algorithm import FloatArray, algorithm
+from earlysignal_core.models.ensemble import TooLittleToLearnError, choose, refit
+from earlysignal_core.models.hyperparameters import TRIALS, Tuned, record
 from earlysignal_core.models.search_spaces import SPACES, fixed_recipe
+from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import EnsembleSettings, Member
 
 SCHEMA = "tuning"
-TRIALS, WORKERS = 60, 2
+WORKERS = 2
 # Trials at random before the sampler learns from them, and before one is stopped for being worse than the median.
 STARTUP = 10
 _STOPPING_FROM = 0.8
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """What was found for one member.
+def tune_quarter(
+    lake: Lake, quarter: Quarter, ensemble: EnsembleSettings, url: str, trials: int = TRIALS
+) -> list[Tuned]:
+    """Tune each member on the train part of the quarter's dataset, and write what was found.
 
-    Attributes
-    ----------
-    member : Member
-        As the settings have it.
-    params : dict
-        The best point of the search space.
-    log_loss, log_loss_fixed : float
-        Mean over the folds, at that point and at the fixed recipe. The best of many is flattered by the choice: only
-        quarters that come later tell whether it is better.
-    trials, pruned : int
-        How many were begun, and how many of them were stopped before their last fold.
+    Raises
+    ------
+    TooLittleToLearnError
+        There is too little history for it.
     """
-
-    member: Member
-    params: dict[str, Any]
-    log_loss: float
-    log_loss_fixed: float
-    trials: int
-    pruned: int
+    dataset = Dataset.load(lake, quarter)
+    if dataset.no_model_yet is not None:
+        raise TooLittleToLearnError(f"{dataset.no_model_yet}. Remedy: tune a later quarter.")
+    found = [tune(dataset, member, url, trials) for member in ensemble.members]
+    record(lake, quarter, found)
+    return found
 
 
 def tune(dataset: Dataset, member: Member, url: str, trials: int = TRIALS, workers: int = WORKERS) -> Tuned:
@@ -110,6 +105,7 @@ def tune(dataset: Dataset, member: Member, url: str, trials: int = TRIALS, worke
             params=dict(study.best_params),
             log_loss=study.best_value,
             log_loss_fixed=float(held[0].value or np.nan),  # the first trial is the fixed recipe, and is never pruned
+            auc=study.best_trial.user_attrs["auc"],
             trials=len(held),
             pruned=sum(trial.state == TrialState.PRUNED for trial in held),
         )
@@ -143,17 +139,22 @@ def _run(
     """Return the mean log loss over the folds, or that the trial was stopped."""
     tried = member.model_copy(update={"params": {**trial.params, **member.params}})
     losses: list[float] = []
+    aucs: list[float] = []
     for step, (begin, fold) in enumerate(expanding_folds(frame["as_of"])):
-        losses.append(_loss(frame, features, tried, embargo, begin, fold))
+        probability = _forecast(frame, features, tried, embargo, begin, fold)
+        label = frame.loc[fold, "label"]
+        losses.append(log_loss(label, probability, labels=[0, 1]))
+        aucs.append(roc_auc_score(label, probability))
         trial.report(float(np.mean(losses)), step)
         if trial.should_prune():
             return TrialState.PRUNED, None
+    trial.set_user_attr("auc", float(np.mean(aucs)))
     return TrialState.COMPLETE, float(np.mean(losses))
 
 
-def _loss(
+def _forecast(
     frame: pd.DataFrame, features: list[str], member: Member, embargo: pd.Timedelta, begin: pd.Timestamp, fold: Any
-) -> float:
+) -> FloatArray:
     """Do what training does, with what was known when the fold began: choose the trees, refit, and score the fold."""
     before = known_before(frame, begin, embargo)
     moments = frame.loc[before, "as_of"].sort_values(ignore_index=True)
@@ -162,8 +163,7 @@ def _loss(
     alone = EnsembleSettings(members=(member,))
     model, _ = choose(alone, features, frame, known_before(frame, newest_from, embargo), newest, embargo)
     fitted = refit(model, frame[before], begin)
-    probability = fitted.predict(frame.loc[fold, model["features"]].to_numpy(dtype="float64"))
-    return float(log_loss(frame.loc[fold, "label"], probability, labels=[0, 1]))
+    return fitted.predict(frame.loc[fold, model["features"]].to_numpy(dtype="float64"))
 
 
 def _name(dataset: Dataset, member: Member) -> str:
