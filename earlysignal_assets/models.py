@@ -49,6 +49,7 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
     keys = ("algorithm", "params", "features", "trees", "window_months")
     members = [{key: member.get(key) for key in keys} for member in members_of(model.model)]
     test = {f"test {name}": value for name, value in model.metadata["test"].items() if value is not None}
+    reliability = {when.replace("_", " "): found for when, found in model.metadata["reliability"].items()}
     importance = pd.Series(model.metadata["importance"], name="share of gain").rename_axis("feature").reset_index()
     return dg.MaterializeResult(
         metadata={
@@ -57,6 +58,8 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
             **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),
             **numbers({"trees": model.model["trees"], "threshold": model.threshold, "features": len(model.features)}),
             "calibration": dg.MetadataValue.json(model.model["calibration"]),
+            **numbers({f"test ECE {when}": found["ece"] for when, found in reliability.items() if found["forecast"]}),
+            "reliability": picture("on the test part", plots.reliability(reliability)),
             "members": dg.MetadataValue.json(members),
             "importance": shown(importance),
             "most important features": picture("importance", plots.importance(model.metadata["importance"])),

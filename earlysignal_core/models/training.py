@@ -15,7 +15,7 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.models import bundle as bundles
 from earlysignal_core.models.algorithm import algorithm
 from earlysignal_core.models.bundle import CUTOFF_OF_DAY, CUTOFF_OF_QUARTER, Bundle, NoModelYet
-from earlysignal_core.models.calibration import FloatArray, best_threshold, choose_calibration
+from earlysignal_core.models.calibration import FloatArray, best_threshold, choose_calibration, reliability
 from earlysignal_core.models.ensemble import Pool, TooLittleToLearnError, choose, refit
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import SINGLE, EnsembleSettings
@@ -80,6 +80,10 @@ def _trained(dataset: Dataset, ensemble: EnsembleSettings) -> Bundle:
             "base_rate": float(y.mean()),
             "parts": {str(p): int((part == p).sum()) for p in Part},
             "test": _figures(probability[test], y[test], threshold, float(y[train_rows].mean())),
+            "reliability": {
+                "before_calibration": reliability(scores[test], y[test]),
+                "after_calibration": reliability(probability[test], y[test]),
+            },
             "importance": _importance(pool, features),
             "features_left_out": dataset.lineage["feature_extraction"]["features_left_out"],
         },
