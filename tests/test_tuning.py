@@ -25,7 +25,7 @@ from earlysignal_core.models.tuning import SCHEMA, tune
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import EnsembleSettings, Member, Settings
 
-Q = Quarter(2016, 1)
+Q = Quarter(2015, 2)
 LOGISTIC = Member(algorithm="logistic")
 _SEARCH = """
 import sys
@@ -33,7 +33,7 @@ from made_up import dataset
 from earlysignal_core.models.tuning import tune
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Member
-print(tune(dataset(Quarter(2016, 1)), Member(algorithm="logistic"), sys.argv[1], 24))
+print(tune(dataset(Quarter(2015, 2)), Member(algorithm="logistic"), sys.argv[1], 14))
 """
 
 
@@ -114,18 +114,18 @@ def test_a_killed_search_goes_on_and_loses_and_doubles_no_trial(made: Dataset, d
         search.send_signal(signal.SIGKILL)
         search.wait()
     halfway = told(database)
-    assert len(halfway) < 24
-    resumed = tune(made, LOGISTIC, database, 24)
+    assert len(halfway) < 14
+    resumed = tune(made, LOGISTIC, database, 14)
     trials = told(database)
-    assert [number for number, *_ in trials] == list(range(24))
+    assert [number for number, *_ in trials] == list(range(14))
     assert {state for _, state, _ in trials} <= {"COMPLETE", "PRUNED"}
     assert [params for *_, params in trials[: len(halfway)]] == [params for *_, params in halfway]
     undisturbed = tune(
         Dataset(Q, made.frame, made.lineage | {"content_sha256": "a study apart"}), LOGISTIC, database, 24
     )
     assert undisturbed == resumed
-    assert tune(made, LOGISTIC, database, 24) == resumed  # and nothing is searched again
-    assert len(told(database)) == 48
+    assert tune(made, LOGISTIC, database, 14) == resumed  # and nothing is searched again
+    assert len(told(database)) == 28
 
 
 def test_parameters_are_written_by_version_and_used_where_the_user_says_so(tmp_path: Path) -> None:
