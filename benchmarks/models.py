@@ -140,7 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("lake")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--only", help="only candidates whose name holds this text, and no dealt labels")
+    parser.add_argument("--only", help="only candidates whose name holds this text")
     given = parser.parse_args()
     lake = Lake(given.lake)
     quarters = evaluated(lake)
@@ -163,7 +163,7 @@ def main() -> None:
             print(f"{name}: no model in some quarters")
             continue
         tell(name, {"seconds": round(time.process_time() - started, 1), **compared(rows, company)})
-    if not given.only and DEALT not in found:
+    if DEALT not in found and (not given.only or given.only in DEALT):
         tell(DEALT, auc_of_dealt_labels(lake, quarters, truth, company))
     if leaks := leaks_in(found):
         sys.exit("A leak: " + "; ".join(leaks))

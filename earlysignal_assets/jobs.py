@@ -22,7 +22,13 @@ DAY_JOB, RETRAIN_JOB = "day", "retrain"
 _ASSETS = {
     "companies": [caches.universe],
     "collect": [*caches.CACHE_ASSETS, features.labels],
-    "quarter": [features.feature_table, datasets.dataset, models.models, evaluation.evaluation],
+    "quarter": [
+        features.feature_table,
+        datasets.dataset,
+        models.base_models,
+        models.models,
+        evaluation.evaluation,
+    ],
     "report": [caches.data_audit, evaluation.walk_forward],
     "tune": [tuning.tuning],
     DAY_JOB: [
@@ -42,7 +48,7 @@ _ASSETS = {
 _DESCRIPTIONS = {
     "companies": "Reads the companies and what the source says of itself.",
     "collect": "Reads every table of the source into the caches, any number of quarters in one run, and labels them.",
-    "quarter": "One quarter of the walk-forward: features, dataset, model, evaluation. Run quarters in time order.",
+    "quarter": "One quarter of the walk-forward: features, dataset, members, model, evaluation. In time order.",
     "report": "Audits the data and judges all quarters together.",
     "tune": "Searches the parameters of a quarter's members; takes minutes. Nothing runs it by itself.",
     DAY_JOB: "A day of production: refresh, predict, watch, collect outcomes, decide. The day sensor starts it.",

@@ -216,7 +216,8 @@ def train(
         if ready:
             progress(f"train {quarter}", total - 1, total)
             config = {"dataset": {"skip_validation": skip_validation}, "models": {"version": version}}
-            run_job(instance, "quarter", outcome, quarters=[quarter], select=["dataset", "models"], config=config)
+            select = ["dataset", "base_models", "models"]
+            run_job(instance, "quarter", outcome, quarters=[quarter], select=select, config=config)
         progress("done", total, total)
     workspace.remember()
     return outcome
