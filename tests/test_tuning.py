@@ -21,7 +21,7 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.models.algorithm import algorithm
 from earlysignal_core.models.hyperparameters import FILE, Tuned, ensemble_of, record
 from earlysignal_core.models.search_spaces import SPACES, fixed_recipe
-from earlysignal_core.models.tuning import SCHEMA, tune
+from earlysignal_core.models.tuning import SCHEMA, _name, _study, tune
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import EnsembleSettings, Member, Settings
 
@@ -126,6 +126,19 @@ def test_a_killed_search_goes_on_and_loses_and_doubles_no_trial(made: Dataset, d
     assert undisturbed == resumed
     assert tune(made, LOGISTIC, database, 14) == resumed  # and nothing is searched again
     assert len(told(database)) == 28
+
+
+def test_who_died_in_the_first_round_leaves_one_fixed_recipe_and_no_half_trial(made: Dataset, database: str) -> None:
+    space = SPACES["logistic"]
+    with _study(database, _name(made, LOGISTIC)) as study:
+        study.enqueue_trial(fixed_recipe("logistic"))
+        study.ask(space)
+        study.ask()  # its parameters were not asked yet
+    found = tune(made, LOGISTIC, database, 3)
+    trials = told(database)
+    assert [state for _, state, _ in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert [params.get("C") == 0.01 for *_, params in trials] == [True, False, False, False]
+    assert found.trials == 3
 
 
 def test_parameters_are_written_by_version_and_used_where_the_user_says_so(tmp_path: Path) -> None:

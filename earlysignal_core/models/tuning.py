@@ -118,7 +118,7 @@ def _pending(
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         if trial.params.keys() != space.keys():  # it died while the trial was being asked
             study.tell(trial.number, state=TrialState.FAIL)
-    if not _held(study):
+    if not _held(study, TrialState.RUNNING, TrialState.WAITING):
         study.enqueue_trial(start)
     while (begun := len(_held(study, TrialState.RUNNING))) < trials:
         running = len(study.get_trials(states=(TrialState.RUNNING,)))
