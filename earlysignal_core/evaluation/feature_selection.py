@@ -105,7 +105,8 @@ def select_features(
         if found is not None:
             dataset, rows = found
             rows = rows[rows[KNOWABLE] <= moment_of(until)]
-            tried.append((quarter, rows, {name: each for name, *each in _variants(dataset, rows, rounds, seeds)}))
+            variants = _variants(dataset, rows, rounds, seeds)
+            tried.append((quarter, rows, {name: (features, score) for name, features, score in variants}))
     if not tried:
         raise EarlySignalError(
             f"no quarter of `{source.name}` before {until} has enough history for a model: there is nothing to "
@@ -114,9 +115,9 @@ def select_features(
     events = pd.concat([rows for _, rows, _ in tried], ignore_index=True)
     company = events["symbol"].replace(share_classes(lake.read("earnings", source.event_quarters)))
     units = [Resamples.draw(unit, seed=0) for unit in (company, events["announced_on"])]
-    names = dict.fromkeys(name for *_, variants in tried for name in variants)
+    names = dict.fromkeys(name for *_, scored in tried for name in scored)
     # A family that a quarter's models did not have was left out of them anyway.
-    chosen = {name: [variants.get(name, variants[ALL]) for *_, variants in tried] for name in names}
+    chosen = {name: [scored.get(name, scored[ALL]) for *_, scored in tried] for name in names}
     label = events["label"].to_numpy(dtype="float64")
     scores = {name: np.concatenate([score for _, score in each]) for name, each in chosen.items()}
     return Selection(
