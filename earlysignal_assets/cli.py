@@ -104,6 +104,30 @@ def train(
 
 
 @app.command()
+def tune(
+    tape: Tape = None,
+    quarter: Annotated[
+        str | None, typer.Option(help="Tune on what was known before this quarter. [the source's last]")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Of each member, those of earlier runs included.")] = 60,
+) -> None:
+    """Search the members' parameters within the train part of a quarter's dataset; a killed search goes on.
+
+    Takes minutes, and the quarter's dataset must be there (`backfill`). Models use what is found only where
+    EARLYSIGNAL_TUNED is set, which has a workspace of its own.
+    """
+    from earlysignal_core.models.hyperparameters import FILE
+
+    workspace = _workspace(tape)
+    (last,) = _chosen_quarters(workspace, quarter, quarter)[-1:]
+    with progress() as told:
+        outcome = _runs().tune(workspace, last, told, trials=trials)
+    if not outcome.failures:
+        console.print(f"Found    {workspace.lake}/{FILE}", soft_wrap=True, highlight=False)
+    report_failures(outcome)
+
+
+@app.command()
 def up(
     tape: Tape = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the Dagster UI is served.")] = 3000,

@@ -6,14 +6,31 @@ Those by which a person steers production begin with `manual_` (`operations.py`)
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production, sharing
+from earlysignal_assets import (
+    caches,
+    datasets,
+    evaluation,
+    features,
+    models,
+    monitoring,
+    production,
+    sharing,
+    tuning,
+)
 
 DAY_JOB, RETRAIN_JOB = "day", "retrain"
 _ASSETS = {
     "companies": [caches.universe],
     "collect": [*caches.CACHE_ASSETS, features.labels],
-    "quarter": [features.feature_table, datasets.dataset, models.models, evaluation.evaluation],
+    "quarter": [
+        features.feature_table,
+        datasets.dataset,
+        models.base_models,
+        models.models,
+        evaluation.evaluation,
+    ],
     "report": [caches.data_audit, evaluation.walk_forward],
+    "tune": [tuning.tuning],
     DAY_JOB: [
         production.refreshed_data,
         production.predictions,
@@ -31,8 +48,9 @@ _ASSETS = {
 _DESCRIPTIONS = {
     "companies": "Reads the companies and what the source says of itself.",
     "collect": "Reads every table of the source into the caches, any number of quarters in one run, and labels them.",
-    "quarter": "One quarter of the walk-forward: features, dataset, model, evaluation. Run quarters in time order.",
+    "quarter": "One quarter of the walk-forward: features, dataset, members, model, evaluation. In time order.",
     "report": "Audits the data and judges all quarters together.",
+    "tune": "Searches the parameters of a quarter's members; takes minutes. Nothing runs it by itself.",
     DAY_JOB: "A day of production: refresh, predict, watch, collect outcomes, decide. The day sensor starts it.",
     RETRAIN_JOB: "Trains a challenger and holds it against the champion. The retrain sensor starts it; a person "
     "asks for one by `manual_retrain`.",

@@ -1,4 +1,7 @@
-"""The models, one a quarter."""
+"""The models, one a quarter, and the members that they are made of."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 import pandas as pd
@@ -10,7 +13,8 @@ from earlysignal_core.evaluation import plots
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
 from earlysignal_core.models.ensemble import members_of
-from earlysignal_core.quarterly import make_model
+from earlysignal_core.models.hyperparameters import ensemble_of
+from earlysignal_core.quarterly import make_base_models, make_model
 from earlysignal_core.settings import Settings
 
 GROUP = "models"
@@ -36,17 +40,39 @@ class ModelConfig(dg.Config):
     kinds={"lightgbm", "scikitlearn"},
     owners=[OWNER],
 )
+def base_models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Materialized:
+    """The members of the quarter's model, each fitted on the train part, to choose by, and on all rows, to serve."""
+    quarter = quarter_of(context)
+    made = make_base_models(quarter, lake, ensemble_of(lake, Settings(), quarter))
+    if isinstance(made, NoModelYet):
+        return dg.MaterializeResult(metadata={"no model yet": made.reason})
+    return dg.MaterializeResult(
+        metadata={
+            "members": _members(made.model),
+            **numbers({"members fitted": len(members_of(made.model)), "trees": made.model["trees"]}),
+        }
+    )
+
+
+@dg.asset(
+    deps=[DATASET, base_models],
+    partitions_def=QUARTERS,
+    backfill_policy=ONE_QUARTER_PER_RUN,
+    group_name=GROUP,
+    kinds={"lightgbm", "scikitlearn"},
+    owners=[OWNER],
+)
 def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.ResourceParam[Lake]) -> Materialized:
     """The model that could have been in service when the quarter began: nothing that it learned from was known later.
 
-    The split of the dataset chooses trees, threshold and calibration; the model is then refitted on all rows.
+    Its members are summed in log odds, calibrated, and given a threshold, by rows that they were not fitted on.
     """
-    model = make_model(quarter_of(context), lake, config.version, Settings().ensemble)
+    quarter = quarter_of(context)
+    model = make_model(quarter, lake, config.version, ensemble_of(lake, Settings(), quarter))
     if isinstance(model, NoModelYet):
         return dg.MaterializeResult(metadata={"no model yet": model.reason})
-    keys = ("algorithm", "params", "features", "trees", "window_months")
-    members = [{key: member.get(key) for key in keys} for member in members_of(model.model)]
     test = {f"test {name}": value for name, value in model.metadata["test"].items() if value is not None}
+    reliability = {when.replace("_", " "): found for when, found in model.metadata["reliability"].items()}
     importance = pd.Series(model.metadata["importance"], name="share of gain").rename_axis("feature").reset_index()
     return dg.MaterializeResult(
         metadata={
@@ -55,10 +81,17 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
             **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),
             **numbers({"trees": model.model["trees"], "threshold": model.threshold, "features": len(model.features)}),
             "calibration": dg.MetadataValue.json(model.model["calibration"]),
-            "members": dg.MetadataValue.json(members),
+            **numbers({f"test ECE {when}": found["ece"] for when, found in reliability.items() if found["forecast"]}),
+            "reliability": picture("on the test part", plots.reliability(reliability)),
+            "members": _members(model.model),
             "importance": shown(importance),
             "most important features": picture("importance", plots.importance(model.metadata["importance"])),
             "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, "float64") for name in model.features]),
             "features left out": dg.MetadataValue.json(model.metadata["features_left_out"]),
         }
     )
+
+
+def _members(model: Mapping[str, Any]) -> dg.JsonMetadataValue:
+    keys = ("algorithm", "params", "features", "trees", "window_months")
+    return dg.MetadataValue.json([{key: member.get(key) for key in keys} for member in members_of(model)])

@@ -216,8 +216,20 @@ def train(
         if ready:
             progress(f"train {quarter}", total - 1, total)
             config = {"dataset": {"skip_validation": skip_validation}, "models": {"version": version}}
-            run_job(instance, "quarter", outcome, quarters=[quarter], select=["dataset", "models"], config=config)
+            select = ["dataset", "base_models", "models"]
+            run_job(instance, "quarter", outcome, quarters=[quarter], select=select, config=config)
         progress("done", total, total)
+    workspace.remember()
+    return outcome
+
+
+def tune(workspace: Workspace, quarter: Quarter, progress: Progress, *, trials: int) -> Outcome:
+    """Search the parameters of a quarter's members, in a run of its own."""
+    outcome = Outcome()
+    with instance_of(workspace) as instance:
+        progress(f"tune {quarter}", 0, 1)
+        run_job(instance, "tune", outcome, quarters=[quarter], config={"tuning": {"trials": trials}})
+        progress("done", 1, 1)
     workspace.remember()
     return outcome
 

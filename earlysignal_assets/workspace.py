@@ -47,6 +47,8 @@ class Workspace:
         ]
         if chosen.ensemble != SINGLE:
             decides.append(chosen.ensemble.model_dump_json())
+        if chosen.tuned:
+            decides.append("tuned")
         return f"{self.source.description.name}-{hashlib.sha256('|'.join(decides).encode()).hexdigest()[:6]}"
 
     @property

@@ -22,6 +22,7 @@ from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import DecisionKind
 from earlysignal_core.models.bundle import Bundle, BundleError, NoModelYet
+from earlysignal_core.models.hyperparameters import ensemble_of
 from earlysignal_core.models.training import train_and_save
 from earlysignal_core.monitoring import announcements, retrain_policy, served
 from earlysignal_core.monitoring.daily_records import (
@@ -386,7 +387,7 @@ def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) 
     lake, source, at = production.lake, production.source, Hour.CHALLENGE.of(day)
     recipe = production.recipe(request.window_months)
     dataset = gather_dataset(lake, source, Day(day), recipe)
-    model = train_and_save(lake, dataset, recipe.ensemble)
+    model = train_and_save(lake, dataset, ensemble_of(lake, recipe, Day(day)))
     if isinstance(model, Bundle):
         keep_reference(lake, model, dataset.frame)
         champion = deployments.champion(production.ledger)

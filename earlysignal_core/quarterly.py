@@ -26,9 +26,11 @@ from earlysignal_core.evaluation.report import render
 from earlysignal_core.evaluation.summary import Context, summary, to_json
 from earlysignal_core.features.table import EVENT_COLUMNS, build_feature_table, inactive_features
 from earlysignal_core.lake import Lake
+from earlysignal_core.models.base_models import BaseModels, fit_and_keep
 from earlysignal_core.models.baselines import baseline_scores
 from earlysignal_core.models.boosters import UNTOUCHED_FROM
 from earlysignal_core.models.bundle import AUTO, Bundle, NoModelYet, model_of_quarter
+from earlysignal_core.models.ensemble import TooLittleToLearnError
 from earlysignal_core.models.training import train_quarter
 from earlysignal_core.monitoring.reference import keep_reference
 from earlysignal_core.quarters import Quarter
@@ -118,12 +120,23 @@ def make_dataset(quarter: Quarter, lake: Lake, settings: Settings, *, skip_valid
     return dataset
 
 
+def make_base_models(quarter: Quarter, lake: Lake, ensemble: EnsembleSettings = SINGLE) -> BaseModels | NoModelYet:
+    """Fit and keep the members of the quarter's model; unchanged inputs return those that stand."""
+    dataset = Dataset.load(lake, quarter)
+    if dataset.no_model_yet is not None:
+        return NoModelYet(quarter, dataset.no_model_yet)
+    try:
+        return fit_and_keep(lake, dataset, ensemble)
+    except TooLittleToLearnError as error:
+        return NoModelYet(quarter, str(error))
+
+
 def make_model(
     quarter: Quarter, lake: Lake, version: str = AUTO, ensemble: EnsembleSettings = SINGLE
 ) -> Bundle | NoModelYet:
-    """Train the quarter's model of its dataset, and keep beside it what live data will be compared with.
+    """Make the quarter's model of its members, and keep beside it what live data will be compared with.
 
-    Unchanged inputs return the version that stands.
+    Members that were not fitted before are fitted here. Unchanged inputs return the version that stands.
     """
     dataset = Dataset.load(lake, quarter)
     model = train_quarter(lake, dataset, ensemble, version)

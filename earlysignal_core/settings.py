@@ -169,7 +169,7 @@ class Member(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    algorithm: Literal["lightgbm", "xgboost", "random_forest", "logistic"] = "lightgbm"
+    algorithm: Literal["lightgbm", "xgboost", "catboost", "random_forest", "logistic"] = "lightgbm"
     window_months: Literal[3, 6, 12, 24, 36] | None = None
     families: tuple[str, ...] = ()
     weight: float = Field(1.0, gt=0)
@@ -239,6 +239,8 @@ class Settings(BaseSettings):
     embargo_days: int = Field(7, ge=0)
     cost_bps: float = Field(10.0, ge=0)
     ensemble: EnsembleSettings = SINGLE
+    # Members take the parameters that were last tuned before their cutoff (docs/models.md), else the fixed recipe's.
+    tuned: bool = False
     assume_final_consensus_known: bool | None = None
     leave_out_mismatched: bool | None = None
     quality: QualityLimits | None = None

@@ -8,6 +8,8 @@ import pytest
 
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.evaluation.ablation import Ablation, ablate
+from earlysignal_core.evaluation.feature_selection import select_features
+from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.table import active_features
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
@@ -64,6 +66,26 @@ def test_leaving_nothing_out_changes_nothing(found: dict[str, Ablation]) -> None
 def test_only_quarters_with_history_are_judged(found: dict[str, Ablation]) -> None:
     judged = pd.concat([made_up.quarter_rows(q)[1] for q in (LAST - 1, LAST)])
     assert (found["noise"].n, found["noise"].large_beats) == (len(judged), judged["label"].sum())
+
+
+def test_the_loop_keeps_what_carries_and_never_looks_at_the_quarter_itself(tmp_path: Path) -> None:
+    lake = filled(tmp_path, SOURCE)
+    found = select_features(lake, SOURCE, WARM, LAST, rounds=2, seeds=1)
+    assert found.quarters == (LAST - 1,)
+    assert CARRIES in found.kept
+    variants = {each.name: each for each in found.variants}
+    every, first, second = list(variants.values())[:3]
+    assert every.features > first.features >= second.features == len(found.kept)
+    assert (every.difference["auc"].low, every.difference["auc"].high) == (0, 0)
+    worst = min(variants.values(), key=lambda each: each.difference["auc"].value)
+    assert worst.name == f"without {catalogue()[CARRIES].family}"
+    assert worst.difference["auc"].below(-0.1)
+    assert found.large_beats < found.n < len(made_up.quarter_rows(LAST - 1)[1])  # some were not known at the cutoff
+    lake.remove(f"feature_table/{LAST}.parquet")
+    lake.remove(f"labels/{LAST}.parquet")
+    assert select_features(lake, SOURCE, WARM, LAST, rounds=2, seeds=1) == found
+    with pytest.raises(EarlySignalError, match=r"before 2014-Q1 has enough history.*Remedy"):
+        select_features(lake, SOURCE, WARM, FIRST)
 
 
 def test_too_short_a_history_is_an_error_with_a_remedy(tmp_path: Path) -> None:

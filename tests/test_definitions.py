@@ -84,8 +84,8 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
         "caches": {*caches, "universe", "data_audit"},
         "features": {"feature_table", "labels"},
         "datasets": {"dataset"},
-        "models": {"models"},
-        "evaluation": {"evaluation", "walk_forward"},
+        "models": {"base_models", "models", "tuning"},
+        "evaluation": {"evaluation", "walk_forward", "feature_selection"},
         "production": {
             *("refreshed_data", "predictions", "stock_selection", "outcomes", "retrain_decision"),
             *("challenger", "promotion", "replay", "shared_answers"),

@@ -1,5 +1,7 @@
 """Every algorithm behind one interface, and members with windows and features of their own that vote as one model."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,15 +17,16 @@ from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.algorithm import algorithm
+from earlysignal_core.models.base_models import FOLDER, fit_and_keep, kept_of
 from earlysignal_core.models.boosters import PARAMS, fit, fit_until_worse
 from earlysignal_core.models.bundle import Bundle, NoModelYet, load, save
-from earlysignal_core.models.training import train
+from earlysignal_core.models.training import train, train_quarter
 from earlysignal_core.monitoring.reference import Reference
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import EnsembleSettings, Member, Settings
 
 Q = Quarter(2017, 1)
-ALGORITHMS = ("lightgbm", "xgboost", "random_forest", "logistic")
+ALGORITHMS = ("lightgbm", "xgboost", "catboost", "random_forest", "logistic")
 SMALL = {"random_forest": {"num_leaves": 7}}
 
 
@@ -118,6 +121,23 @@ def test_an_ensemble_is_saved_read_back_and_predicts_a_row_alone_as_among_others
     held_out = Reference.of(read, made.frame).held_out(read)
     assert len(held_out) == (made.frame["part"] != Part.TRAIN).sum()
     assert held_out["probability"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("voting", ["weighted", "stacked"])
+def test_members_that_were_fitted_before_give_the_same_bytes_and_are_not_fitted_again(made, tmp_path, voting):
+    members = ensemble(Member(algorithm="logistic"), Member(algorithm="logistic", window_months=12), voting=voting)
+    here, there = Lake(str(tmp_path / "here")), Lake(str(tmp_path / "there"))
+    alone = train_quarter(here, made, members)
+    kept = fit_and_keep(there, made, members)
+    assert train_quarter(there, made, members).files() == alone.files()
+    file = f"{FOLDER}/{Q}.json"
+    assert not here.exists(file)  # a model that finds no members fits them, and keeps nothing but itself
+    marked = json.loads(there.read_bytes(file)) | {"refitted": "read, and not fitted"}
+    there.write_bytes(file, json.dumps(marked).encode())
+    assert fit_and_keep(there, made, members).refitted == "read, and not fitted"
+    other = ensemble(Member(algorithm="logistic", params={"C": 0.5}))
+    assert kept_of(there, made, other) is None
+    assert fit_and_keep(there, made, other).input_sha256 != kept.input_sha256
 
 
 def test_a_window_holds_the_months_before_the_cutoff_and_nothing_older(made, unseen):

@@ -78,7 +78,7 @@ def run(
 ) -> dg.ExecuteInProcessResult:
     from earlysignal_assets.resources import LedgerResource
 
-    modules = [getattr(assets, name) for name in ("caches", "features", "datasets", "models", "evaluation")]
+    modules = [getattr(assets, name) for name in ("caches", "features", "datasets", "models", "tuning", "evaluation")]
     found = dg.load_assets_from_modules([*modules, assets.production, assets.monitoring, assets.sharing])
     resources = {"lake": lake, "source": source(tape), "ledger": LedgerResource()}
     defs = dg.Definitions(found, jobs=assets.jobs.JOBS, resources=resources, executor=dg.in_process_executor)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +66,18 @@ def test_figures_dealt_out_at_random_teach_nothing(home: Path, tmp_path: Path) -
         lake.read("feature_table", after).merge(lake.read("labels", after)[["event", "label"]]).dropna(subset="label")
     )
     assert roc_auc_score(table["label"], model.predict(table)) == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.long
+def test_the_benchmark_of_models_finds_no_leak(home: Path) -> None:
+    """It fails where labels dealt out at random do not give an AUC of .49 to .51, or a candidate's is above .88."""
+    lake, benchmark = workspace(home) / "lake", Path(__file__).parents[1] / "benchmarks" / "models.py"
+    for only in ("labels dealt out", "default"):
+        done = subprocess.run(
+            [sys.executable, benchmark, lake, "--only", only], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert '"auc"' in done.stdout
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up import FIRST, dataset, quarter_rows
+from scipy.special import expit
 from sklearn.metrics import f1_score, roc_auc_score
 
 from earlysignal_core.datasets.build import Dataset
@@ -148,6 +149,29 @@ def test_overconfident_probabilities_are_corrected():
     assert chosen.kind == "platt"
     np.testing.assert_allclose(chosen.apply(overconfident).mean(), label.mean(), rtol=0.02)
     np.testing.assert_allclose(chosen.slope, 1 / 2.5, rtol=0.15)
+
+
+def test_scores_wrong_at_one_end_need_beta_and_steps_need_isotonic():
+    """What makes the map wrong is planted, so that the right one is known."""
+    random = np.random.default_rng(2)
+    score = random.uniform(0.01, 0.99, 12_000)
+    true = expit(3 * np.log(score) - 0.3 * np.log1p(-score) + 1)
+    chosen = choose_calibration(score, (random.random(12_000) < true).astype(float))
+    assert chosen.kind == "beta"
+    np.testing.assert_allclose(chosen.apply(score), true, atol=0.03)
+    true = np.where(score < 0.5, 0.1, np.where(score < 0.6, 0.9, 0.92))
+    chosen = choose_calibration(score, (random.random(12_000) < true).astype(float))
+    assert chosen.kind == "isotonic"
+    np.testing.assert_allclose(chosen.apply(np.array([0.2, 0.8])), [0.1, 0.92], atol=0.05)
+    assert (np.diff(chosen.apply(np.sort(score))) >= 0).all()
+
+
+def test_a_map_is_chosen_by_rows_that_it_was_not_fitted_on():
+    """On forty rows isotonic steps explain chance itself; nothing is gained on other rows."""
+    random = np.random.default_rng(3)
+    probability = random.uniform(0.2, 0.8, 40)
+    label = (random.random(40) < probability).astype(float)
+    assert choose_calibration(probability, label).kind == "none"
 
 
 def test_the_threshold_has_the_highest_f1():

@@ -34,7 +34,8 @@ def test_a_backfill_in_the_ui_does_the_same_work_as_the_command(tmp_path: Path) 
                 taken_over = workspace(by_ui) / "lake" / "feature_table" / earlier.name
                 taken_over.parent.mkdir(exist_ok=True)
                 shutil.copyfile(earlier, taken_over)
-        partitions |= dict.fromkeys(["feature_table", "dataset", "models", "evaluation"], (JUDGED, JUDGED))
+        judged = ["feature_table", "dataset", "base_models", "models", "evaluation"]
+        partitions |= dict.fromkeys(judged, (JUDGED, JUDGED))
         chosen = [
             {
                 "assetKey": {"path": [asset]},

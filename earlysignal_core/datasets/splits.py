@@ -1,11 +1,18 @@
 """Parts of a dataset in time order, with purge and embargo: nothing of a later part is known in an earlier one."""
 
+from collections.abc import Iterator
 from enum import StrEnum
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
+
 TRAIN_FRACTION, VALIDATION_FRACTION = 0.70, 0.15
+# Where folds in time order begin, as shares of the rows; the last one ends with them.
+_FOLDS = (0.4, 0.6, 0.8, 1.0)
 
 
 class Part(StrEnum):
@@ -50,3 +57,21 @@ def assign_parts(as_of: pd.Series, label_available_at: pd.Series, embargo_days: 
         inside = as_of < end
         parts[inside] = np.where(label_available_at[inside] + embargo < end, part, Part.PURGED)
     return parts
+
+
+def expanding_folds(as_of: pd.Series) -> Iterator[tuple[pd.Timestamp, BoolArray]]:
+    """Yield the moment at which each fold begins, and its rows; a fold is forecast from what lies before it.
+
+    Parameters
+    ----------
+    as_of : Series of datetime64[ns, UTC], shape (n,)
+    """
+    ordered = as_of.sort_values(ignore_index=True)
+    borders = [ordered[min(int(len(ordered) * share), len(ordered) - 1)] for share in _FOLDS]
+    for begin, end in pairwise(borders):
+        yield begin, ((as_of >= begin) & (as_of < end)).to_numpy()
+
+
+def known_before(frame: pd.DataFrame, moment: pd.Timestamp, embargo: pd.Timedelta) -> BoolArray:
+    """Return which rows came before a moment and had their label known longer than the embargo before it."""
+    return ((frame["as_of"] < moment) & (frame["label_available_at"] + embargo < moment)).to_numpy()

@@ -21,6 +21,7 @@ from earlysignal_core.models.training import train
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import EnsembleSettings, Member, Settings
 from earlysignal_core.sources import SourceDescription
+from earlysignal_core.tables import KNOWABLE
 
 SEEDS = 10
 
@@ -113,20 +114,29 @@ def _walk(
     groups: Mapping[str, Collection[str]],
     seeds: int,
 ) -> _Walked | None:
-    """Score the quarter's events whose outcome is known, by models of what was known before it.
+    """Score the quarter's events whose outcome is known, by models of what was known before it."""
+    found = learned_and_judged(quarter, lake, source, settings)
+    if found is None:
+        return None
+    dataset, rows = found
+    variants = [dataset, *(without(dataset, group) for group in groups.values())]
+    scores = [[_predicted(variant, seed, rows) for seed in range(seeds)] for variant in variants]
+    return _Walked(rows[[*EVENT_COLUMNS, "label"]], np.moveaxis(np.array(scores), 2, 0), frozenset(dataset.features))
+
+
+def learned_and_judged(
+    quarter: Quarter, lake: Lake, source: SourceDescription, settings: Settings
+) -> tuple[Dataset, pd.DataFrame] | None:
+    """Return what was known before a quarter, and its events whose outcome is known, with ``label``.
 
     None where there is too little for a model, and where the quarter is refused.
     """
     dataset = gather_dataset(lake, source, quarter, settings)
     table, labels = lake.read(FEATURES, [quarter]), lake.read(LABELS, [quarter])
-    rows = table.merge(labels[["event", "label"]], on="event", how="left", validate="1:1")
+    rows = table.merge(labels[["event", "label", KNOWABLE]], on="event", how="left", validate="1:1")
     rows = rows[rows["label"].notna()]
     refused = judge_quarter(quarter, table, labels, [], source).refusals
-    if dataset.no_model_yet is not None or refused or rows.empty:
-        return None
-    variants = [dataset, *(_without(dataset, group) for group in groups.values())]
-    scores = [[_predicted(variant, seed, rows) for seed in range(seeds)] for variant in variants]
-    return _Walked(rows[[*EVENT_COLUMNS, "label"]], np.moveaxis(np.array(scores), 2, 0), frozenset(dataset.features))
+    return None if dataset.no_model_yet is not None or refused or rows.empty else (dataset, rows)
 
 
 def _predicted(dataset: Dataset, seed: int, rows: pd.DataFrame) -> FloatArray:
@@ -134,7 +144,7 @@ def _predicted(dataset: Dataset, seed: int, rows: pd.DataFrame) -> FloatArray:
     return model.predict(rows) if isinstance(model, Bundle) else np.full(len(rows), np.nan)
 
 
-def _without(dataset: Dataset, names: Collection[str]) -> Dataset:
+def without(dataset: Dataset, names: Collection[str]) -> Dataset:
     """Return a dataset of which a model may use the other features only."""
     extraction = dataset.lineage["feature_extraction"]
     others = [name for name in dataset.features if name not in names]

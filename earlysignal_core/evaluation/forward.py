@@ -11,6 +11,7 @@ from earlysignal_core.datasets.labels import first_of_each_event
 from earlysignal_core.features.table import EVENT_COLUMNS
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import Bundle, NoModelYet
+from earlysignal_core.models.hyperparameters import ensemble_of
 from earlysignal_core.models.training import train
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
@@ -26,7 +27,7 @@ class Recipe:
 
     def train(self, lake: Lake, source: SourceDescription, until: Day | Quarter) -> Bundle | NoModelYet:
         """Train on what the lake held at a cutoff; the bundle has no version."""
-        return train(gather_dataset(lake, source, until, self.settings), self.settings.ensemble)
+        return train(gather_dataset(lake, source, until, self.settings), ensemble_of(lake, self.settings, until))
 
 
 def steps(since: pd.Timestamp, until: pd.Timestamp) -> list[Day]:

@@ -77,6 +77,19 @@ def importance(shares: Mapping[str, float]) -> bytes:
     return _png(canvas)
 
 
+def reliability(found: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
+    """Draw observed rates over forecasts, one line for each name."""
+    canvas, (axes,) = _canvas()
+    _title(axes, "Reliability")
+    axes.plot([0, 1], [0, 1], color=_FAINT, linestyle=":")
+    for colour, (name, line) in zip((SECOND, MODEL), found.items(), strict=False):
+        axes.plot(line["forecast"], line["observed"], color=colour, marker="o", markersize=4, label=name)
+    highest = 1.08 * max([0.05, *(v for line in found.values() for v in (*line["forecast"], *line["observed"]))])
+    axes.set(xlim=(0, highest), ylim=(0, highest), xlabel="forecast", ylabel="observed rate")
+    _legend(axes, "lower right")
+    return _png(canvas)
+
+
 def by_quarter(quarters: Sequence[Evaluation], pooled: Evaluation) -> bytes:
     """Draw AUC and base rate of every quarter, with intervals."""
     canvas, (above, below) = _canvas(rows=2, width=8.2, height=4.2, ratios=(2, 1))

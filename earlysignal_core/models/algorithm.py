@@ -12,6 +12,7 @@ _MODULES = {
     "lightgbm": "boosters",
     "random_forest": "forest",
     "xgboost": "extreme",
+    "catboost": "symmetric",
     "logistic": "linear",
 }
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,12 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from earlysignal_core.datasets.splits import BoolArray, expanding_folds, known_before
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.models.algorithm import Fitted, FloatArray, algorithm
 from earlysignal_core.models.calibration import log_odds
 from earlysignal_core.settings import EnsembleSettings, Member
-
-BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
-# Where the folds of the stacked ensemble begin, as shares of the rows; the members learn only from what lies before.
-_FOLDS = (0.4, 0.6, 0.8, 1.0)
 
 
 class TooLittleToLearnError(EarlySignalError):
@@ -197,12 +193,9 @@ def _stacked(model: Mapping[str, Any], learned: pd.DataFrame, embargo: pd.Timede
     stack forecasts by members that had seen the future.
     """
     equal = dict(model) | {"coefficients": [1.0] * len(model["members"]), "intercept": 0.0}
-    ordered = learned["as_of"].sort_values(ignore_index=True)
-    borders = [ordered[min(int(len(ordered) * share), len(ordered) - 1)] for share in _FOLDS]
     inputs, labels = [], []
-    for begin, end in pairwise(borders):
-        before = learned[(learned["as_of"] < begin) & (learned["label_available_at"] + embargo < begin)]
-        fold = learned[(learned["as_of"] >= begin) & (learned["as_of"] < end)]
+    for begin, rows in expanding_folds(learned["as_of"]):
+        before, fold = learned[known_before(learned, begin, embargo)], learned[rows]
         pool, X = refit(equal, before, begin), fold[model["features"]].to_numpy(dtype="float64")
         inputs.append(np.column_stack([log_odds(each.predict(_of(X, columns))) for columns, each in pool.members]))
         labels.append(fold["label"].to_numpy(dtype="float64"))

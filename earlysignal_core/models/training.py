@@ -1,6 +1,5 @@
 """Training: the split chooses trees, threshold and calibration; the model that serves is refitted on all rows."""
 
-from importlib.metadata import version as installed
 from typing import Any
 
 import numpy as np
@@ -9,27 +8,31 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.cutoff import Day
-from earlysignal_core.datasets.lineage import code_version, json_digest
+from earlysignal_core.datasets.lineage import code_version
 from earlysignal_core.datasets.splits import Part
 from earlysignal_core.lake import Lake
 from earlysignal_core.models import bundle as bundles
-from earlysignal_core.models.algorithm import algorithm
+from earlysignal_core.models.base_models import BaseModels, fit_base_models, input_digest, kept_of, libraries
 from earlysignal_core.models.bundle import CUTOFF_OF_DAY, CUTOFF_OF_QUARTER, Bundle, NoModelYet
-from earlysignal_core.models.calibration import FloatArray, best_threshold, choose_calibration
-from earlysignal_core.models.ensemble import Pool, TooLittleToLearnError, choose, refit
+from earlysignal_core.models.calibration import FloatArray, best_threshold, choose_calibration, reliability
+from earlysignal_core.models.ensemble import Pool, TooLittleToLearnError
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import SINGLE, EnsembleSettings
 
 QUANTILES = (0.0, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 1.0)
 
 
-def train(dataset: Dataset, ensemble: EnsembleSettings = SINGLE) -> Bundle | NoModelYet:
+def train(
+    dataset: Dataset, ensemble: EnsembleSettings = SINGLE, members: BaseModels | None = None
+) -> Bundle | NoModelYet:
     """Train a model of a dataset.
 
     Parameters
     ----------
     dataset : Dataset
     ensemble : EnsembleSettings, optional
+    members : BaseModels, optional
+        Members that were fitted before on this dataset; else they are fitted here.
 
     Returns
     -------
@@ -44,43 +47,45 @@ def train(dataset: Dataset, ensemble: EnsembleSettings = SINGLE) -> Bundle | NoM
     if dataset.no_model_yet is not None:
         return NoModelYet(dataset.until, dataset.no_model_yet)
     try:
-        return _trained(dataset, ensemble)
+        return _combined(dataset, ensemble, members or fit_base_models(dataset, ensemble))
     except TooLittleToLearnError as error:
         return NoModelYet(dataset.until, str(error))
 
 
-def _trained(dataset: Dataset, ensemble: EnsembleSettings) -> Bundle:
-    frame = dataset.frame
+def _combined(dataset: Dataset, ensemble: EnsembleSettings, members: BaseModels) -> Bundle:
+    """Make one model of the members: calibrated, with a threshold, and with the figures of the test part."""
+    frame, model = dataset.frame, members.model
     y, part = frame["label"].to_numpy(dtype="float64"), frame["part"].to_numpy()
     train_rows, validation, test = (part == p for p in (Part.TRAIN, Part.VALIDATION, Part.TEST))
 
-    embargo = pd.Timedelta(days=dataset.lineage["settings"]["embargo_days"])
-    model, chooser = choose(ensemble, dataset.features, frame, train_rows, validation, embargo)
     features = model["features"]
-    scores = chooser.predict(frame[features].to_numpy(dtype="float64"))
+    scores = members.chooser.predict(frame[features].to_numpy(dtype="float64"))
     calibration = choose_calibration(scores[validation], y[validation])
     probability = calibration.apply(scores)
     threshold = best_threshold(probability[validation], y[validation])
 
-    pool = refit(model, frame, dataset.cutoff)
     return Bundle(
-        model_text=pool.to_text(),
+        model_text=members.refitted,
         model={**model, "threshold": threshold, "calibration": vars(calibration)},
         normalizer=_normalizer(frame[features]),
         metadata={
             CUTOFF_OF_DAY if isinstance(dataset.until, Day) else CUTOFF_OF_QUARTER: str(dataset.until),
             "cutoff": dataset.cutoff.isoformat(),
-            "input_sha256": input_digest(dataset, ensemble),
+            "input_sha256": members.input_sha256,
             "dataset_version": dataset.lineage["dataset_version"],
             "dataset_sha256": dataset.lineage["content_sha256"],
             "code_version": code_version(),
-            **_libraries(ensemble),
+            **libraries(ensemble),
             "rows": len(y),
             "large_beats": int(y.sum()),
             "base_rate": float(y.mean()),
             "parts": {str(p): int((part == p).sum()) for p in Part},
             "test": _figures(probability[test], y[test], threshold, float(y[train_rows].mean())),
-            "importance": _importance(pool, features),
+            "reliability": {
+                "before_calibration": reliability(scores[test], y[test]),
+                "after_calibration": reliability(probability[test], y[test]),
+            },
+            "importance": _importance(Pool.load(model, members.refitted), features),
             "features_left_out": dataset.lineage["feature_extraction"]["features_left_out"],
         },
     )
@@ -94,7 +99,7 @@ def train_and_save(
     if dataset.no_model_yet is None:
         outcome = bundles.find(lake, dataset.until, input_digest(dataset, ensemble), version)
     if outcome is None:
-        trained = train(dataset, ensemble)
+        trained = train(dataset, ensemble, kept_of(lake, dataset, ensemble))
         outcome = bundles.save(lake, trained, version) if isinstance(trained, Bundle) else trained
     return outcome
 
@@ -106,21 +111,6 @@ def train_quarter(
     outcome = train_and_save(lake, dataset, ensemble, version)
     bundles.record_of_quarter(lake, Quarter.parse(str(dataset.until)), outcome)
     return outcome
-
-
-def input_digest(dataset: Dataset, ensemble: EnsembleSettings) -> str:
-    """Return the hash of all that decides a bundle's bytes."""
-    return json_digest(
-        {
-            "dataset": dataset.lineage["content_sha256"],
-            "features": dataset.features,
-            "features_left_out": dataset.lineage["feature_extraction"]["features_left_out"],
-            "ensemble": ensemble.model_dump(mode="json"),
-            "params": [dict(algorithm(member.algorithm).PARAMS) for member in ensemble.members],
-            "code": code_version(),
-            **_libraries(ensemble),
-        }
-    )
 
 
 def _normalizer(values: pd.DataFrame) -> dict[str, Any]:
@@ -150,12 +140,6 @@ def _figures(probability: FloatArray, label: FloatArray, threshold: float, base_
         "recall": float(recall),
         "f1": float(f1),
     }
-
-
-def _libraries(ensemble: EnsembleSettings) -> dict[str, str]:
-    """Return the versions of the libraries that fit the members: another version may give other bytes."""
-    used = {algorithm(member.algorithm).LIBRARY for member in ensemble.members}
-    return {name: installed(name) for name in sorted(used)}
 
 
 def _importance(pool: Pool, features: list[str]) -> dict[str, float]:

@@ -1,0 +1,65 @@
+"""The search for features that models can do without."""
+
+import dagster as dg
+import pandas as pd
+from pydantic import Field
+
+from earlysignal_assets.describe import OWNER, Materialized, numbers, shown
+from earlysignal_assets.evaluation import GROUP
+from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of, quarters_back
+from earlysignal_core.datasets.gather import FEATURES, LABELS
+from earlysignal_core.evaluation.feature_selection import ROUNDS, SEEDS, select_features
+from earlysignal_core.lake import Lake
+from earlysignal_core.quarterly import described
+from earlysignal_core.settings import Settings
+
+_ALL_EARLIER = quarters_back(1000, including=-1)
+
+
+class SelectionConfig(dg.Config):
+    """How thoroughly is searched."""
+
+    rounds: int = Field(default=ROUNDS, ge=1, description="How often weak features are dropped.")
+    seeds: int = Field(default=SEEDS, ge=1, description="Models of each variant, whose mean is judged.")
+
+
+@dg.asset(
+    deps=[dg.AssetDep(FEATURES, partition_mapping=_ALL_EARLIER), dg.AssetDep(LABELS, partition_mapping=_ALL_EARLIER)],
+    partitions_def=QUARTERS,
+    backfill_policy=ONE_QUARTER_PER_RUN,
+    group_name=GROUP,
+    kinds={"lightgbm", "pandas"},
+    owners=[OWNER],
+)
+def feature_selection(
+    context: dg.AssetExecutionContext, config: SelectionConfig, lake: dg.ResourceParam[Lake]
+) -> Materialized:
+    """Weak features dropped round by round, and families one by one, each against all features on the same events.
+
+    Judged on the eight quarters before this one, which stays untouched. Takes minutes.
+    """
+    found = select_features(
+        lake, described(lake), Settings(), quarter_of(context), rounds=config.rounds, seeds=config.seeds
+    )
+    table = pd.DataFrame(
+        [
+            {
+                "models with": each.name,
+                "features": each.features,
+                "AUC": each.figures["auc"].value,
+                "less all": each.difference["auc"].value,
+                "low": each.difference["auc"].low,
+                "high": each.difference["auc"].high,
+                "Brier": each.figures["brier"].value,
+            }
+            for each in found.variants
+        ]
+    )
+    return dg.MaterializeResult(
+        metadata={
+            "variants": shown(table, 40),
+            "quarters": f"{found.quarters[0]} to {found.quarters[-1]}",
+            "kept by the loop": dg.MetadataValue.json(list(found.kept)),
+            **numbers({"n": found.n, "large beats": found.large_beats, "features kept": len(found.kept)}),
+        }
+    )
