@@ -2,7 +2,18 @@
 
 import dagster as dg
 
-from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production, replays, sharing
+from earlysignal_assets import (
+    caches,
+    datasets,
+    evaluation,
+    experiments,
+    features,
+    models,
+    monitoring,
+    production,
+    replays,
+    sharing,
+)
 from earlysignal_assets.earning import EARNING
 from earlysignal_assets.jobs import JOBS
 from earlysignal_assets.operations import OPERATIONS
@@ -12,7 +23,7 @@ from earlysignal_assets.sensors import SENSORS
 
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
-        [caches, features, datasets, models, evaluation, production, monitoring, sharing, replays]
+        [caches, features, datasets, models, evaluation, experiments, production, monitoring, sharing, replays]
     ),
     jobs=[*JOBS, *OPERATIONS, *EARNING],
     sensors=SENSORS,

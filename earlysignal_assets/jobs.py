@@ -6,14 +6,24 @@ Those by which a person steers production begin with `manual_` (`operations.py`)
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from earlysignal_assets import caches, datasets, evaluation, features, models, monitoring, production, sharing
+from earlysignal_assets import (
+    caches,
+    datasets,
+    evaluation,
+    experiments,
+    features,
+    models,
+    monitoring,
+    production,
+    sharing,
+)
 
 DAY_JOB, RETRAIN_JOB = "day", "retrain"
 _ASSETS = {
     "companies": [caches.universe],
     "collect": [*caches.CACHE_ASSETS, features.labels],
     "quarter": [features.feature_table, datasets.dataset, models.models, evaluation.evaluation],
-    "report": [caches.data_audit, evaluation.walk_forward],
+    "report": [caches.data_audit, evaluation.walk_forward, experiments.experiment_comparison],
     DAY_JOB: [
         production.refreshed_data,
         production.predictions,
@@ -32,7 +42,7 @@ _DESCRIPTIONS = {
     "companies": "Reads the companies and what the source says of itself.",
     "collect": "Reads every table of the source into the caches, any number of quarters in one run, and labels them.",
     "quarter": "One quarter of the walk-forward: features, dataset, model, evaluation. Run quarters in time order.",
-    "report": "Audits the data and judges all quarters together.",
+    "report": "Audits the data, judges all quarters together and compares what was trained.",
     DAY_JOB: "A day of production: refresh, predict, watch, collect outcomes, decide. The day sensor starts it.",
     RETRAIN_JOB: "Trains a challenger and holds it against the champion. The retrain sensor starts it; a person "
     "asks for one by `manual_retrain`.",
