@@ -132,6 +132,8 @@ def up(
     tape: Tape = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the Dagster UI is served.")] = 3000,
     report_port: Annotated[int, typer.Option(min=1, max=65535, help=_REPORT_PORT)] = 3001,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Record every training, and serve MLflow's UI.")] = False,
+    mlflow_port: Annotated[int, typer.Option(min=1, max=65535, help="Where it is served.")] = 5000,
 ) -> None:
     """Start PostgreSQL, the Dagster UI, its daemon and the reports; Ctrl-C stops all of it, the data stays.
 
@@ -152,8 +154,22 @@ def up(
         database_url=url.get_secret_value() if url else None,
         port=port,
         report_port=report_port,
+        mlflow_port=mlflow_port if mlflow else None,
+        tracking=workspace.settings.tracking,
         environment={"EARLYSIGNAL_REPORT_URL": f"http://127.0.0.1:{report_port}"},
     )
+
+
+@app.command()
+def card(version: Annotated[str, typer.Argument(help="Like v2018.3.0.")], tape: Tape = None) -> None:
+    """Write a model's card: what it was trained on, what it can and cannot do, where it is weak."""
+    from earlysignal_core.models.bundle import check_version
+    from earlysignal_core.tracking.card import write_card
+
+    check_version(version)
+    choose_source(tape, or_the_last=True)
+    lake = Workspace(Settings()).lake
+    console.print(f"Card  {lake}/{write_card(lake, version)}", soft_wrap=True, highlight=False)
 
 
 @app.command()

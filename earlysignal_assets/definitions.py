@@ -6,6 +6,7 @@ from earlysignal_assets import (
     caches,
     datasets,
     evaluation,
+    experiments,
     feature_selection,
     features,
     models,
@@ -25,7 +26,7 @@ from earlysignal_assets.sensors import SENSORS
 defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
         [
-            *(caches, features, datasets, models, tuning, evaluation, feature_selection),
+            *(caches, features, datasets, models, tuning, evaluation, feature_selection, experiments),
             *(production, monitoring, sharing, replays),
         ]
     ),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from earlysignal_assets.datasets import DATASET
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, schema_of, shown
-from earlysignal_assets.models import models
+from earlysignal_assets.models import card, models
 from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of, quarters_back
 from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.datasets.quality import Severity
@@ -111,6 +111,7 @@ def evaluation(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) 
             "figures": shown(figures_table(judged), 40),
             "curves": picture("ROC, calibration, confusion", plots.panel(judged)),
             "predictions without an outcome": judged.unlabelled,
+            **{f"card of {version}": card(lake, version) for version in judged.versions},
             "dagster/column_schema": schema_of(lake.read(PREDICTIONS, [quarter])),
         }
     )

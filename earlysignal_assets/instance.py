@@ -119,5 +119,16 @@ def replay_ledger_of(workspace: Workspace, name: str) -> Iterator[RememberingLed
         yield ledger
 
 
+def tracking_database(base_url: str) -> dict[str, str]:
+    """Prepare the database of the experiments, which all workspaces of a server share, and return its variable.
+
+    Raises
+    ------
+    PostgresError
+        If it cannot be created.
+    """
+    return {"EARLYSIGNAL_TRACKING_URL": _database(base_url, "earlysignal_experiments")}
+
+
 def _database(base_url: str, name: str) -> str:
     return ensure_database(base_url, re.sub(r"[^a-z0-9]", "_", name.lower()))

@@ -10,6 +10,7 @@ from earlysignal_assets import (
     caches,
     datasets,
     evaluation,
+    experiments,
     features,
     models,
     monitoring,
@@ -29,7 +30,7 @@ _ASSETS = {
         models.models,
         evaluation.evaluation,
     ],
-    "report": [caches.data_audit, evaluation.walk_forward],
+    "report": [caches.data_audit, evaluation.walk_forward, experiments.experiment_comparison],
     "tune": [tuning.tuning],
     DAY_JOB: [
         production.refreshed_data,
@@ -49,7 +50,7 @@ _DESCRIPTIONS = {
     "companies": "Reads the companies and what the source says of itself.",
     "collect": "Reads every table of the source into the caches, any number of quarters in one run, and labels them.",
     "quarter": "One quarter of the walk-forward: features, dataset, members, model, evaluation. In time order.",
-    "report": "Audits the data and judges all quarters together.",
+    "report": "Audits the data, judges all quarters together and compares what was trained.",
     "tune": "Searches the parameters of a quarter's members; takes minutes. Nothing runs it by itself.",
     DAY_JOB: "A day of production: refresh, predict, watch, collect outcomes, decide. The day sensor starts it.",
     RETRAIN_JOB: "Trains a challenger and holds it against the champion. The retrain sensor starts it; a person "

@@ -16,6 +16,7 @@ from earlysignal_core.models.ensemble import members_of
 from earlysignal_core.models.hyperparameters import ensemble_of
 from earlysignal_core.quarterly import make_base_models, make_model
 from earlysignal_core.settings import Settings
+from earlysignal_core.tracking.card import write_card
 
 GROUP = "models"
 
@@ -30,6 +31,11 @@ class ModelConfig(dg.Config):
     """
 
     version: str = AUTO
+
+
+def card(lake: Lake, version: str) -> dg.UrlMetadataValue:
+    """Write a model's card anew, of all that is known by now, and return the link to it."""
+    return dg.MetadataValue.url(f"{Settings().report_url}/{write_card(lake, version).removeprefix('reports/')}")
 
 
 @dg.asset(
@@ -77,6 +83,7 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
     return dg.MaterializeResult(
         metadata={
             "version": model.version,
+            "card": card(lake, str(model.version)),
             "folder": f"{FOLDER}/{model.version}",
             **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),
             **numbers({"trees": model.model["trees"], "threshold": model.threshold, "features": len(model.features)}),

@@ -10,6 +10,7 @@ from earlysignal_assets import requests
 from earlysignal_assets.caches import CACHE_ASSETS, universe
 from earlysignal_assets.clock import domain_now
 from earlysignal_assets.describe import OWNER, Materialized, decisions_shown, numbers, picture, shown
+from earlysignal_assets.models import card
 from earlysignal_assets.partitions import DAYS, day_of
 from earlysignal_core import daily
 from earlysignal_core.daily import Hour, Production
@@ -265,14 +266,14 @@ def retrain(
     day, production = day_of(context), production_of(lake, ledger)
     request = requests.begin(context, day, production, config.reason, config.window_months)
     model = daily.retrain(day, production, request)
-    yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, request))
+    yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, request, lake))
     kind = daily.challenge(day, production, request, model)
     # Without an end: what a person has decided meanwhile may have put the judgement off.
     judged = decisions.read(ledger, since=Hour.CHALLENGE.of(day) - pd.Timedelta(1, "us"))
     yield dg.MaterializeResult(asset_key="promotion", metadata=_of_judgement(kind, judged, ledger))
 
 
-def _of_model(model: Bundle | NoModelYet, request: RetrainRequest) -> dict[str, Any]:
+def _of_model(model: Bundle | NoModelYet, request: RetrainRequest, lake: Lake) -> dict[str, Any]:
     caused = {"cause": request.cause, "request": request.id, "attempt": request.attempts}
     if isinstance(model, NoModelYet):
         return {**caused, "no model yet": model.reason}
@@ -280,6 +281,7 @@ def _of_model(model: Bundle | NoModelYet, request: RetrainRequest) -> dict[str, 
     return {
         **caused,
         "version": model.version,
+        "card": card(lake, str(model.version)),
         "folder": f"{FOLDER}/{model.version}",
         "window": f"{request.window_months} months" if request.window_months else "all history, or as set",
         **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),

@@ -19,7 +19,7 @@ from earlysignal_core.lake import Lake
 
 FOLDER = "reports"
 
-_SECTIONS = {"": "Of all quarters", "drift": "Drift, day by day: Evidently's page of each"}
+_SECTIONS = {"": "Of all quarters", "models": "Model cards", "drift": "Drift, day by day: Evidently's page of each"}
 _NAMES = {
     "walk-forward.html": "The walk-forward: every quarter judged on what its model had not seen",
     "walk-forward.json": "the same figures, for a script",

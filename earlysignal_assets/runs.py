@@ -1,5 +1,6 @@
 """Running the walk-forward in this process: real Dagster runs on the instance that the UI shows, without its waits."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,16 +12,18 @@ import dagster as dg
 import pandas as pd
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from earlysignal_assets.instance import prepare
+from earlysignal_assets.instance import prepare, tracking_database
 from earlysignal_assets.postgres import server
 from earlysignal_assets.run_launcher import fail_lost_runs, process_tags
 from earlysignal_assets.workspace import Workspace
 from earlysignal_core.datasets.gather import FEATURES
-from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.errors import EarlySignalError, PostgresError
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import UNIVERSE
+
+_logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
 # Dagster's own log of each step would bury the progress; the run's page in the UI has all of it.
@@ -49,6 +52,11 @@ def instance_of(workspace: Workspace) -> Iterator[dg.DagsterInstance]:
     url = workspace.settings.database_url
     with server(workspace.home, url.get_secret_value() if url else None) as base_url:
         os.environ.update(prepare(workspace.home, workspace.name, base_url))
+        if workspace.settings.tracking:
+            try:
+                os.environ.update(tracking_database(base_url))
+            except PostgresError as error:  # no training waits for its record
+                _logger.warning("nothing is recorded among the experiments: %s", error)
         with dg.DagsterInstance.get() as instance:
             fail_lost_runs(instance)
             yield instance
@@ -166,12 +174,14 @@ def walk_forward(
         total = len(features_before) + len(judged) + 2
         progress("caches", 0, total)
         collected = run("companies") and run("collect", collect)
+        if collected and not select:
+            run("report", assets=["data_audit"])  # the models' cards tell of the data's defects
         for done, quarter in enumerate([*features_before, *judged] if collected else [], start=1):
             progress(str(quarter), done, total)
             run("quarter", [quarter], [FEATURES] if quarter in features_before else select)
         if collected:
             progress("report", total - 1, total)
-            run("report")
+            run("report", assets=select or [name for name in assets_of("report") if name != "data_audit"])
         progress("done", total, total)
     workspace.remember()
     return outcome

@@ -21,7 +21,7 @@ from typing import Any
 import typer
 
 from earlysignal_assets.embedded_postgres import ensure_running, is_running
-from earlysignal_assets.instance import prepare, source_folder
+from earlysignal_assets.instance import prepare, source_folder, tracking_database
 from earlysignal_assets.postgres import redact, server
 from earlysignal_assets.report_server import serving
 from earlysignal_assets.supervisor import Supervisor
@@ -65,6 +65,8 @@ def up(
     database_url: str | None = None,
     port: int = 3000,
     report_port: int = 3001,
+    mlflow_port: int | None = None,
+    tracking: bool = False,
     environment: Mapping[str, str] | None = None,
     workspace: Path = WORKSPACE,
 ) -> None:
@@ -82,6 +84,10 @@ def up(
         A PostgreSQL server to use instead of the embedded one.
     port, report_port : int
         Where the Dagster UI and the reports are served, on this machine only.
+    mlflow_port : int, optional
+        Where MLflow's UI is served, on this machine only; by default it is not.
+    tracking : bool
+        Whether trainings are recorded among MLflow's experiments; with its UI they are.
     environment : mapping of str to str, optional
         Variables that tell Dagster's programs of the source, beyond this process's own environment.
     workspace : Path
@@ -101,10 +107,13 @@ def up(
             **os.environ,
             **prepare(home, source_name, base_url),
             **(environment or {}),
+            **(tracking_database(base_url) if tracking or mlflow_port else {}),
             "PYTHONUNBUFFERED": "1",
         }
         programs = Supervisor(folder / "up.json", folder / "logs", variables, _say)
         _listener(port, "--port").close()  # the web server binds it itself
+        if mlflow_port:
+            _listener(mlflow_port, "--mlflow-port").close()
         with _listener(report_port, "--report-port") as reports, serving(Lake(lake_url), reports):
             _say(f"Starting on {redact(base_url) if database_url else 'the embedded PostgreSQL'} …")
             target = ["-w", str(workspace)]
@@ -113,8 +122,12 @@ def up(
                     "webserver", [*_PYTHON, "dagster_webserver", "-h", HOST, "-p", str(port), *_FRESH, *target]
                 )
                 programs.start("daemon", [*_PYTHON, "dagster._daemon", "run", *target])
+                if mlflow_port:
+                    programs.start("mlflow", [*_PYTHON, "earlysignal_assets.mlflow_server", HOST, str(mlflow_port)])
                 if _wait_until_ready(port, programs, stop):
                     _say(f"\n  Dagster  http://{HOST}:{port}\n  Reports  http://{HOST}:{report_port}")
+                    if mlflow_port:
+                        _say(f"  MLflow   http://{HOST}:{mlflow_port} (it takes a little longer)")
                     _say(f"  Logs     {folder / 'logs'}\n\nCtrl-C stops everything; the data stays in {folder}.")
                     _watch(programs, stop, None if database_url else home)
             finally:

@@ -38,10 +38,8 @@ class Workspace:
         Neither two tapes of one name mix, nor figures under an assumption with those without.
         """
         chosen = self.settings
-        origin = str(chosen.tape.resolve()) if chosen.tape else chosen.synthetic.model_dump_json()
-        collected = chosen.live.model_dump_json(include=set(COLLECTED)) if chosen.source == "live" else ""
         decides = [
-            origin + collected,
+            self._origin,
             self.source.description.settings.model_dump_json(),
             *map(str, (chosen.window_months, chosen.warmup_quarters, chosen.embargo_days, chosen.cost_bps)),
         ]
@@ -50,6 +48,22 @@ class Workspace:
         if chosen.tuned:
             decides.append("tuned")
         return f"{self.source.description.name}-{hashlib.sha256('|'.join(decides).encode()).hexdigest()[:6]}"
+
+    @property
+    def _origin(self) -> str:
+        chosen = self.settings
+        origin = str(chosen.tape.resolve()) if chosen.tape else chosen.synthetic.model_dump_json()
+        return origin + (chosen.live.model_dump_json(include=set(COLLECTED)) if chosen.source == "live" else "")
+
+    @cached_property
+    def experiment(self) -> str:
+        """What the workspaces of one source have in common, whatever their settings: they can be compared."""
+        return f"{self.source.description.name}, source {hashlib.sha256(self._origin.encode()).hexdigest()[:6]}"
+
+    @property
+    def experiment_files(self) -> str:
+        """Where the files of the experiments lie: beside the lakes of all workspaces."""
+        return f"{self.settings.lake.rstrip('/') if self.settings.lake else self.home}/experiments"
 
     @property
     def home(self) -> Path:

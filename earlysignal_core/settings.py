@@ -232,6 +232,10 @@ class Settings(BaseSettings):
     # The workspace's own ledger. The command sets it for all that it starts; only plain `dagster dev` needs it by hand.
     ledger_url: SecretStr | None = None
     report_url: str = "http://127.0.0.1:3001"
+    # Records every training among MLflow's experiments (docs/tracking.md); `earlysignal up --mlflow` switches it on.
+    tracking: bool = False
+    # The database of the experiments, which all workspaces share. Set by the command, like `ledger_url`.
+    tracking_url: SecretStr | None = None
     synthetic: SyntheticSettings = SyntheticSettings()
     universe: str | None = None
     window_months: int | None = Field(None, ge=3, le=600)

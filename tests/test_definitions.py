@@ -85,7 +85,7 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
         "features": {"feature_table", "labels"},
         "datasets": {"dataset"},
         "models": {"base_models", "models", "tuning"},
-        "evaluation": {"evaluation", "walk_forward", "feature_selection"},
+        "evaluation": {"evaluation", "walk_forward", "feature_selection", "experiment_comparison"},
         "production": {
             *("refreshed_data", "predictions", "stock_selection", "outcomes", "retrain_decision"),
             *("challenger", "promotion", "replay", "shared_answers"),
@@ -95,7 +95,7 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
 
 
 def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
-    whole = {"universe", "data_audit", "walk_forward", "replay"}
+    whole = {"universe", "data_audit", "walk_forward", "experiment_comparison", "replay"}
     assert {name for name, node in nodes.items() if not node["partitions"]} == whole
     keys = nodes["evaluation"]["keys"]
     assert isinstance(keys, list)

@@ -78,7 +78,10 @@ def run(
 ) -> dg.ExecuteInProcessResult:
     from earlysignal_assets.resources import LedgerResource
 
-    modules = [getattr(assets, name) for name in ("caches", "features", "datasets", "models", "tuning", "evaluation")]
+    modules = [
+        getattr(assets, name)
+        for name in ("caches", "features", "datasets", "models", "tuning", "evaluation", "experiments")
+    ]
     found = dg.load_assets_from_modules([*modules, assets.production, assets.monitoring, assets.sharing])
     resources = {"lake": lake, "source": source(tape), "ledger": LedgerResource()}
     defs = dg.Definitions(found, jobs=assets.jobs.JOBS, resources=resources, executor=dg.in_process_executor)
@@ -181,6 +184,9 @@ def test_a_retrain_is_the_run_of_its_request(
     assert (request["state"], request["attempts"], request["run_id"]) == ("done", 1, done.run_id)
     made = shown(done)
     assert (made["challenger"]["cause"], made["challenger"]["version"]) == ("prediction drift", "v2015.1016.0")
+    card = production.lake.read_bytes("reports/models/v2015.1016.0.html").decode()
+    assert made["challenger"]["card"].endswith("/models/v2015.1016.0.html")
+    assert "not judged yet" not in card, "its recipe was walked forward"
     assert made["promotion"]["champion"] == CHAMPION
     assert f"* **{made['promotion']['decided']}** v2015.1016.0: " in made["promotion"]["decisions"]
     figures = [name for name, value in made["promotion"].items() if isinstance(value, float)]
@@ -430,3 +436,16 @@ def test_a_roll_back_shows_on_the_day(
     assert champion is not None
     assert shown(done)["predictions"]["rolled back to"] == champion.version != CHAMPION
     assert execute(ledger, "SELECT count(*) FROM finished_days")[0][0] == 2
+
+
+def test_a_store_of_experiments_that_is_away_fails_nothing_and_the_trainings_are_shown_all_the_same(
+    assets: ModuleType, production_lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARLYSIGNAL_TRACKING_URL", "postgresql://user:secret-word@127.0.0.1:1/experiments")
+    result = dg.materialize([assets.experiments.experiment_comparison], resources={"lake": production_lake})
+    told = {name: str(value.value) for name, value in result.asset_materializations_for_node(
+        "experiment_comparison")[0].metadata.items()}  # fmt: skip
+    assert told["tracking"].startswith("not recorded: the experiments in postgresql")
+    assert "secret-word" not in str(told)
+    assert PREVIOUS in told["trainings"]
+    assert CHAMPION in told["trainings"]

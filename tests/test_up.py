@@ -56,6 +56,18 @@ def test_a_port_in_use_is_named_and_nothing_is_left_running(tmp_path: Path) -> N
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
 
 
+@pytest.mark.long
+def test_with_mlflow_its_page_is_served_and_the_address_of_its_database_is_on_no_command_line(tmp_path: Path) -> None:
+    port = free_port()
+    with starting(tmp_path / "home", [*COMMAND, "--mlflow", "--mlflow-port", str(port)]) as system:
+        wait_for(lambda: "MLflow" in fetch(port, "GET", "/"), seconds=240)
+        assert "experiments" in fetch(port, "POST", "/api/2.0/mlflow/experiments/search", '{"max_results": 10}')
+        assert not [p for p in system.everything() if "postgresql" in " ".join(p.cmdline()) and p.name() != "postgres"]
+        everything = system.everything()
+        stop(system, signal.SIGINT)
+        assert gone(everything)
+
+
 @pytest.mark.slow
 def test_data_survive_and_whatever_is_killed_comes_back(tmp_path: Path) -> None:
     home = tmp_path / "home"

@@ -43,6 +43,16 @@ def test_the_demo_prints_the_walk_forward_and_writes_its_figures(undisturbed: Pa
     assert "<html" in (workspace(undisturbed) / "lake" / "reports" / "walk-forward.html").read_text()[:500]
 
 
+def test_every_model_has_a_card_with_its_figures_and_the_defects_of_the_data(undisturbed: Path) -> None:
+    lake = Lake(str(workspace(undisturbed) / "lake"))
+    cards = {version: lake.read_bytes(f"reports/models/{version}.html").decode() for version in versions(lake)}
+    assert len(cards) == 4
+    for page in cards.values():
+        assert "By sector" in page
+        assert "not judged yet" not in page
+        assert "have not been audited" not in page
+
+
 def test_no_model_learns_from_what_was_not_known(undisturbed: Path) -> None:
     lake = Lake(str(workspace(undisturbed) / "lake"))
     for quarter in Quarter.range(FIRST + 4, LAST):

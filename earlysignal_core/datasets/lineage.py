@@ -23,7 +23,7 @@ Digests = Mapping[str, Mapping[str, str]]
 
 
 # What these rooms do comes after a model is made, and cannot change it.
-_AFTER_THE_MODEL = frozenset({"evaluation", "ledger", "monitoring", "serving", "quarterly.py"})
+_AFTER_THE_MODEL = frozenset({"evaluation", "ledger", "monitoring", "serving", "tracking", "quarterly.py"})
 
 
 @cache
