@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from time import perf_counter
 
 import pandas as pd
 
 from earlysignal_core.datasets.cutoff import Day
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
 from earlysignal_core.errors import EarlySignalError, LakeError
+from earlysignal_core.features.ahead import FeaturesAhead
 from earlysignal_core.features.table import active_features, scheduled_examples
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, decisions, deployments, retrain_requests
@@ -92,12 +94,16 @@ class Production:
     settings : Settings
     causes : frozenset of Cause
         The lines of the tree "when to retrain" that may act: all, but for a replay of another policy.
+    is_lived_again : bool
+        Whether the days are a replay's, over a lake that stands still: then the features of a quarter are made at
+        once, and no latency is measured, since it would be this machine's of today and could roll a ramp back.
     """
 
     lake: Lake
     ledger: Ledger
     settings: Settings
     causes: frozenset[Cause] = frozenset(Cause)
+    is_lived_again: bool = False
 
     @cached_property
     def source(self) -> SourceDescription:
@@ -108,6 +114,17 @@ class Production:
     def models(self) -> ModelCache:
         """The models used last."""
         return ModelCache(self.lake)
+
+    @cached_property
+    def features_ahead(self) -> FeaturesAhead | None:
+        """The features of the days to come, where they can be made ahead."""
+        return FeaturesAhead(self.lake, self.source) if self.is_lived_again else None
+
+    def scheduled(self, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
+        """Return `features.table.scheduled_examples` of these days."""
+        if self.features_ahead is not None:
+            return self.features_ahead.scheduled(first, last)
+        return scheduled_examples(self.lake, self.source, first, last)
 
     def champion(self) -> Bundle | None:
         """Return the model that serves; None before the first promotion, and where it cannot be loaded.
@@ -234,7 +251,7 @@ def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None 
     missed, back = pd.DataFrame(), None
     if not production.is_finished(day):
         _refuse_out_of_order(day, ledger)
-        examples = scheduled_examples(lake, source, first + pd.Timedelta(1, "ns"), last)
+        examples = production.scheduled(first + pd.Timedelta(1, "ns"), last)
         missed = announced_already(lake, source, examples, at)
         examples = examples[~examples["event"].isin(missed["event"])].reset_index(drop=True)
         if champion is not None and len(examples):
@@ -254,7 +271,22 @@ def _answer(
         examples = examples[~examples["event"].isin(answered)].reset_index(drop=True)
         if examples.empty:
             return None
-        return answer_and_record(joined, production.lake, production.source, production.models, examples, at, serving)
+        return answer_and_record(
+            joined,
+            production.lake,
+            production.source,
+            production.models,
+            examples,
+            at,
+            serving,
+            features_ahead=production.features_ahead,
+            timer=_still if production.is_lived_again else perf_counter,
+        )
+
+
+def _still() -> float:
+    """Return the time of a clock that stands."""
+    return 0.0
 
 
 def choose_stocks(day: pd.Timestamp, production: Production) -> pd.DataFrame:

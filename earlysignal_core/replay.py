@@ -230,7 +230,7 @@ def replay(
     lake.remove_folder(folder)
     shown = {SOURCE, LABELS, FEATURES, *source.tables}
     chosen = settings.model_copy(update={"strict_rules": settings.strict_rules or policy is Policy.STRICT})
-    production = Production(Overlay(lake.url, shown, folder), ledger, chosen, policy.causes)
+    production = Production(Overlay(lake.url, shown, folder), ledger, chosen, policy.causes, is_lived_again=True)
     span = pd.date_range(first, last)
     watched, retrains, seconds = [], [], 0.0
     for done, day in enumerate(span):

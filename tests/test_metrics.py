@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import metrics as sk
 
 from earlysignal_core.evaluation.glossary import FIGURES
-from earlysignal_core.evaluation.metrics import Figures, figures, measure, paired
-from earlysignal_core.evaluation.ranking import ranking
+from earlysignal_core.evaluation.metrics import Figures, figures, measure, paired, watched
+from earlysignal_core.evaluation.ranking import ranking, resampled_auc
 from earlysignal_core.evaluation.resampling import Resamples, stationary_blocks
 
 
@@ -83,6 +83,21 @@ def test_resampled_ranking_equals_scikit_learn_with_multiplicities_as_weights(sa
         assert found.auc[index] == pytest.approx(sk.roc_auc_score(label, score, sample_weight=weight))
         expected = sk.average_precision_score(label, score, sample_weight=weight)
         assert found.average_precision[index] == pytest.approx(expected)
+
+
+@given(forecasts(), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_what_days_are_watched_by_is_what_is_measured_bit_for_bit(sample, one_class):
+    label, score, company = sample
+    label = np.zeros_like(label) if one_class else label
+    drawn = Resamples.draw(company, seed=0)
+    assert np.array_equal(resampled_auc(label, score, drawn), ranking(label, score, drawn).auc, equal_nan=True)
+    found, draws = watched(label, score, 0.3, 0.1, drawn)
+    whole = measure(label, score, 0.3, 0.1, drawn)
+    assert found.keys() < whole.figures.by_name.keys()
+    assert {name: repr(figure) for name, figure in found.items()} == {name: repr(whole.figures[name]) for name in found}
+    for name in ("auc", "brier", "accuracy"):
+        assert np.array_equal(draws[name], whole.draws[name], equal_nan=True)
 
 
 @given(forecasts())

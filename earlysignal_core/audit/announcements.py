@@ -105,7 +105,8 @@ def share_classes(earnings: pd.DataFrame) -> dict[str, str]:
 def _twins(earnings: pd.DataFrame) -> pd.DataFrame:
     """Return pairs of symbols with the same announcements, to the day and the cent, and how many there are."""
     rows = earnings[["symbol", "announced_on", "eps_actual"]]
-    same = rows.merge(rows, on=["announced_on", "eps_actual"], suffixes=("", "_other"))
+    alike = rows[rows.duplicated(["announced_on", "eps_actual"], keep=False)]
+    same = alike.merge(alike, on=["announced_on", "eps_actual"], suffixes=("", "_other"))
     same = same[same["symbol"] < same["symbol_other"]]
     pairs = same.groupby(["symbol", "symbol_other"])["announced_on"].agg(["size", "min"]).reset_index()
     announcements = rows["symbol"].value_counts()

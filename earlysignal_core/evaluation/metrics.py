@@ -1,6 +1,6 @@
 """Figures of one set of forecasts: how well they rank, decide, and mean what they say. Each with an interval."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from earlysignal_core.evaluation.calibration import (
     observed_rates,
 )
 from earlysignal_core.evaluation.glossary import FIGURES
-from earlysignal_core.evaluation.ranking import concordance_within, ranking
+from earlysignal_core.evaluation.ranking import concordance_within, ranking, resampled_auc
 from earlysignal_core.evaluation.resampling import (
     LEVEL,
     Figure,
@@ -35,6 +35,11 @@ HALF = 0.5
 PAIRED = ("auc", "average_precision", "brier")
 # What is left of the ranking once the easy part, which companies surprise often, is taken out of it.
 HARDER = ("auc_within_company", "auc_given_large_surprise")
+# What the days of production are watched by.
+WATCHED = (
+    *("base_rate", "accuracy_of_never", "accuracy", "precision", "recall", "f1", "auc"),
+    *("brier", "brier_base_rate", "brier_skill", "ece", "ece_of_calibrated"),
+)
 # Enough for a smooth line, few enough for a page that holds dozens.
 _CURVE_POINTS = 101
 
@@ -150,28 +155,15 @@ def measure(
     surprise : array-like, shape (n,), optional
         In percent; without it the AUC given a large surprise is undefined.
     """
-    positive = np.asarray(label, dtype=np.int64)
-    score = np.asarray(probability, dtype=np.float64)
-    known = np.broadcast_to(np.asarray(known_base_rate, dtype=np.float64), score.shape)
-    stored = np.broadcast_to(np.asarray(np.nan if threshold is None else threshold, dtype=np.float64), score.shape)
-    bins = bins_of(score)
-    columns = _columns(positive, score, known, stored, bins, resamples.company)
-    widths = np.cumsum([column.shape[1] for column in columns.values()])[:-1]
-    stacked = np.hstack(list(columns.values()))
-
-    def by_name(sums: FloatArray) -> dict[str, FloatArray]:
-        return dict(zip(columns, np.split(sums, widths, axis=1), strict=True))
-
-    sums, drawn = by_name(stacked.sum(axis=0, keepdims=True)), by_name(resamples.sums(stacked))
-    plain = {name: float(value[0]) for name, value in _figures_of(sums).items()}
+    positive, score = np.asarray(label, dtype=np.int64), np.asarray(probability, dtype=np.float64)
+    sums, drawn, plain = _summed(positive, score, threshold, known_base_rate, resamples)
     roc, precision_recall = _roc(positive, score), _precision_recall(positive, score)
     plain |= {"auc": roc.area, "average_precision": precision_recall.area}
     draws = _figures_of(drawn) | ranking(positive, score, resamples)._asdict()
     large = np.zeros(len(score), dtype=bool) if surprise is None else (positive == 1) | large_misses(surprise)
     plain["auc_given_large_surprise"] = _roc(positive[large], score[large]).area
     draws["auc_given_large_surprise"] = ranking(positive[large], score[large], resamples.of(large)).auc
-    # Resampling adds noise to every bin, and so to this sum of distances: what it adds is taken off.
-    draws["ece"] = np.maximum(draws["ece"] - draws["ece"].mean() + plain["ece"], 0)
+    draws["ece"] = _centred(draws["ece"], plain["ece"])
     units = resamples.companies
     rows, forecasts, hits = (sums[name][0] for name in ("bin_rows", "bin_forecasts", "bin_hits"))
     calibration = observed_rates(rows, forecasts, hits, drawn["bin_rows"], drawn["bin_hits"], units)
@@ -184,12 +176,7 @@ def measure(
                 "auc_within_company": _rows_of_mixed_companies(positive, resamples.company),
                 "auc_given_large_surprise": int(large.sum()),
             },
-            by_name={
-                name: undefined(_why_undefined(name, len(positive), threshold))
-                if np.isnan(plain[name])
-                else with_interval(plain[name], draws[name], units)
-                for name in FIGURES
-            },
+            by_name=_with_intervals(FIGURES, plain, draws, resamples, threshold),
             confusion=_confusion(sums, ""),
             confusion_at_half=_confusion(sums, "_at_half"),
             roc=roc,
@@ -198,6 +185,27 @@ def measure(
         ),
         {name: draws[name] for name in (*PAIRED, *HARDER, "accuracy")},
     )
+
+
+def watched(
+    label: Any, probability: Any, threshold: Any, known_base_rate: Any, resamples: Resamples
+) -> tuple[dict[str, Figure], dict[str, FloatArray]]:
+    """Return the figures of `WATCHED`, bit for bit as `measure` does, and their resampled values.
+
+    A day of production asks for them several times: what takes `measure` longest, curves and figures of rankings that
+    nobody looks at daily, is left out.
+
+    Parameters
+    ----------
+    label, probability, threshold, known_base_rate, resamples
+        As for `measure`.
+    """
+    positive, score = np.asarray(label, dtype=np.int64), np.asarray(probability, dtype=np.float64)
+    _, drawn, plain = _summed(positive, score, threshold, known_base_rate, resamples)
+    plain["auc"] = _roc(positive, score).area
+    draws = _figures_of(drawn) | {"auc": resampled_auc(positive, score, resamples)}
+    draws["ece"] = _centred(draws["ece"], plain["ece"])
+    return _with_intervals(WATCHED, plain, draws, resamples, threshold), draws
 
 
 def paired(
@@ -233,6 +241,48 @@ def paired(
             else undefined(mine.reason or theirs.reason or "")
         )
     return differences
+
+
+def _summed(
+    positive: IntArray, score: FloatArray, threshold: Any, known_base_rate: Any, resamples: Resamples
+) -> tuple[dict[str, FloatArray], dict[str, FloatArray], dict[str, float]]:
+    """Return the sums of `_columns` over the rows and over those of each resample, and the figures that follow."""
+    known = np.broadcast_to(np.asarray(known_base_rate, dtype=np.float64), score.shape)
+    stored = np.broadcast_to(np.asarray(np.nan if threshold is None else threshold, dtype=np.float64), score.shape)
+    columns = _columns(positive, score, known, stored, bins_of(score), resamples.company)
+    widths = np.cumsum([column.shape[1] for column in columns.values()])[:-1]
+    stacked = np.hstack(list(columns.values()))
+
+    def by_name(sums: FloatArray) -> dict[str, FloatArray]:
+        return dict(zip(columns, np.split(sums, widths, axis=1), strict=True))
+
+    sums = by_name(stacked.sum(axis=0, keepdims=True))
+    plain = {name: float(value[0]) for name, value in _figures_of(sums).items()}
+    return sums, by_name(resamples.sums(stacked)), plain
+
+
+def _centred(draws: FloatArray, value: float) -> FloatArray:
+    """Return a calibration error's resampled values about the figure.
+
+    Resampling adds noise to every bin, and so to this sum of distances: what it adds is taken off.
+    """
+    return np.maximum(draws - draws.mean() + value, 0)
+
+
+def _with_intervals(
+    names: Iterable[str],
+    plain: dict[str, float],
+    draws: dict[str, FloatArray],
+    resamples: Resamples,
+    threshold: Any,
+) -> dict[str, Figure]:
+    n, units = len(resamples.company), resamples.companies
+    return {
+        name: undefined(_why_undefined(name, n, threshold))
+        if np.isnan(plain[name])
+        else with_interval(plain[name], draws[name], units)
+        for name in names
+    }
 
 
 def _columns(

@@ -121,14 +121,14 @@ class _Grid:
 
     def __init__(self, prices: pd.DataFrame, symbols: pd.Index) -> None:
         self._symbols = symbols
-        known = prices[prices["symbol"].isin(symbols)]
-        place = position(known["session"])
-        on_session = sessions()[place] == pd.DatetimeIndex(known["session"])
-        known, place = known[on_session], place[on_session]
+        row, days = self.rows_of(prices["symbol"]), pd.DatetimeIndex(prices["session"])
+        place = position(days)
+        known = np.flatnonzero((row >= 0) & (sessions()[place] == days))
+        row, place = row[known], place[known]
         self._first = int(place.min()) if len(place) else 0
         self._length = int(place.max()) - self._first + 1 if len(place) else 0
         bars = {
-            column: self._spread(known["symbol"], place, known[column], lowest=0 if column == "volume" else _TINY)
+            column: self._spread(row, place, prices[column], known, lowest=0 if column == "volume" else _TINY)
             for column in ("open", "high", "low", "close", "volume")
         }
         self.open, self.close = bars["open"], bars["close"]
@@ -152,11 +152,11 @@ class _Grid:
         filled = np.take_along_axis(levels, latest, axis=1)
         return np.asarray(filled[:, 1:] / filled[:, :-1] - 1)
 
-    def _spread(self, symbol: pd.Series, place: IntArray, values: pd.Series, lowest: float) -> FloatArray:
-        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    def _spread(self, row: IntArray, place: IntArray, values: pd.Series, known: IntArray, lowest: float) -> FloatArray:
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)[known]
         grid = np.full((len(self._symbols) + 1, self._length), np.nan)
         sound = np.isfinite(numbers) & (numbers >= lowest)
-        grid[self.rows_of(symbol), place - self._first] = np.where(sound, numbers, np.nan)
+        grid[row, place - self._first] = np.where(sound, numbers, np.nan)
         return grid
 
     def _at(self, grid: FloatArray, row: IntArray, place: IntArray) -> FloatArray:

@@ -56,6 +56,35 @@ def ranking(positive: IntArray, score: FloatArray, resamples: Resamples) -> Rank
     return Ranking(auc, average_precision)
 
 
+def resampled_auc(positive: IntArray, score: FloatArray, resamples: Resamples) -> FloatArray:
+    """Return the AUC of every resample, bit for bit that of `ranking`: cheaper by far where few units are drawn.
+
+    Notes
+    -----
+    A pair of units counts as often as both were drawn, so that the pairs that are ranked rightly are counted once for
+    each two units. All sums are of halves and exact.
+    """
+    units, is_positive = resamples.counts.shape[1], positive == 1
+    unit_of_positive, unit_of_negative = resamples.company[is_positive], resamples.company[~is_positive]
+    order = np.argsort(score[~is_positive], kind="stable")
+    below, above = score[~is_positive][order], score[is_positive]
+    negatives = np.zeros((len(below) + 1, units))
+    negatives[np.arange(1, len(below) + 1), unit_of_negative[order]] = 1
+    negatives = np.cumsum(negatives, axis=0)
+    wins = np.zeros((units, units))
+    np.add.at(
+        wins,
+        unit_of_positive,
+        (negatives[np.searchsorted(below, above, "left")] + negatives[np.searchsorted(below, above, "right")]) / 2,
+    )
+    has_positive = np.flatnonzero(np.bincount(unit_of_positive, minlength=units))
+    won = (resamples.counts[:, has_positive] @ wins[has_positive] * resamples.counts).sum(axis=1)
+    pairs = resamples.counts @ np.bincount(unit_of_positive, minlength=units).astype(np.float64)
+    pairs *= resamples.counts @ negatives[-1]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(won / pairs)
+
+
 def _running(weight: FloatArray) -> FloatArray:
     """Cumulative sums along the last axis with a leading 0, so that entry i holds the sum of the i lowest."""
     total = np.zeros((weight.shape[0], weight.shape[1] + 1))

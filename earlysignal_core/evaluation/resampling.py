@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -96,14 +97,11 @@ class Resamples:
     @classmethod
     def draw(cls, companies: Any, *, seed: int, resamples: int = RESAMPLES) -> "Resamples":
         """Draw companies; rows with the same name (the share classes of one company) are drawn together."""
-        company, names = pd.factorize(pd.Series(companies, dtype="str"), sort=True)
-        size = len(names)
-        if size == 0:
-            return cls(company.astype(np.int64), np.empty((resamples, 0)))
-        drawn = np.random.default_rng(seed).integers(0, size, (resamples, size))
-        drawn += np.arange(resamples)[:, None] * size
-        counts = np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size)
-        return cls(company.astype(np.int64), counts.astype(np.float64))
+        if isinstance(companies, np.ndarray) and companies.dtype.kind == "U":  # none is missing
+            names, company = np.unique(companies, return_inverse=True)
+        else:
+            company, names = pd.factorize(pd.Series(companies, dtype="str"), sort=True)
+        return cls(company.astype(np.int64), _drawn(len(names), seed, resamples))
 
     @property
     def companies(self) -> int:
@@ -131,6 +129,18 @@ class Resamples:
         for start in range(0, len(self.counts), size):
             batch = slice(start, start + size)
             yield batch, self.counts[batch]
+
+
+@lru_cache(maxsize=16)
+def _drawn(size: int, seed: int, resamples: int) -> FloatArray:
+    """Return how often each of so many companies is drawn: it depends on nothing else, and days ask for it again."""
+    if size == 0:
+        return np.empty((resamples, 0))
+    drawn = np.random.default_rng(seed).integers(0, size, (resamples, size))
+    drawn += np.arange(resamples)[:, None] * size
+    counts = np.bincount(drawn.ravel(), minlength=resamples * size).reshape(resamples, size).astype(np.float64)
+    counts.flags.writeable = False
+    return counts
 
 
 def with_interval(
@@ -170,6 +180,7 @@ def wider(one: Figure, other: Figure) -> Figure:
     return Figure(value=one.value, low=min(one.low, other.low), high=max(one.high, other.high))
 
 
+@lru_cache(maxsize=8)
 def stationary_blocks(length: int, *, seed: int, block: float, resamples: int = RESAMPLES) -> IntArray:
     """Return positions of resampled days, in runs of neighbouring days of geometric length (mean `block`).
 
@@ -192,4 +203,6 @@ def stationary_blocks(length: int, *, seed: int, block: float, resamples: int = 
     begins[:, :1] = True
     begin = np.maximum.accumulate(np.where(begins, days, 0), axis=1)
     origin = np.take_along_axis(random.integers(0, max(1, length), (resamples, length)), begin, axis=1)
-    return np.asarray((origin + days - begin) % max(1, length), dtype=np.int64)
+    blocks = np.asarray((origin + days - begin) % max(1, length), dtype=np.int64)
+    blocks.flags.writeable = False
+    return blocks

@@ -105,10 +105,16 @@ def feature_table(at: PointInTime, features: Mapping[str, Feature]) -> pd.DataFr
     return pd.concat([at.examples[EVENT_COLUMNS], pd.DataFrame(columns, index=at.examples.index)], axis=1)
 
 
+def features_of(
+    lake: Lake, source: SourceDescription, rows: pd.DataFrame, features: Mapping[str, Feature]
+) -> pd.DataFrame:
+    """Return the feature table of some examples."""
+    return feature_table(view(lake, source, rows, features), features)
+
+
 def build_feature_table(lake: Lake, source: SourceDescription, quarter: Quarter) -> pd.DataFrame:
     """Build the feature table of a quarter: one row per announcement, all that was known seven days before it."""
-    features = active_features(source)
-    return feature_table(view(lake, source, quarter_examples(lake, source, quarter), features), features)
+    return features_of(lake, source, quarter_examples(lake, source, quarter), active_features(source))
 
 
 def reach(features: Mapping[str, Feature], source: SourceDescription) -> dict[str, int]:

@@ -20,6 +20,7 @@ from earlysignal_core.ledger.errors import BrokenConstraintError, LedgerError
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _LOST = ("08", "57P")  # classes of SQLSTATE: the connection broke, the server was stopped
+_CHANGES_NOTHING = ("SELECT", "SAVEPOINT", "RELEASE", "LOCK")
 _NOT_THERE = ("42P01", "3F000")  # no such table, no such schema
 
 
@@ -191,7 +192,7 @@ class RememberingLedger(Ledger):
         connection.commit()
 
     def _note_statement(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.lstrip().startswith("SELECT"):
+        if not statement.lstrip().startswith(_CHANGES_NOTHING):
             self.memory.forget()
 
     def _note_rollback(self, *_: Any) -> None:

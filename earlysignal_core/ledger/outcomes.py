@@ -11,14 +11,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.sql.selectable import FromClause
 
-from earlysignal_core.ledger import rows, schema
-from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger import outcomes_kept, rows, schema
+from earlysignal_core.ledger.connection import Ledger, RememberingLedger
 from earlysignal_core.ledger.moments import utc
 from earlysignal_core.ledger.rows import Incoming
 from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
 
 _table, _predictions = schema.ml_outcomes, schema.ml_predictions
-_FIGURES = ("actual_class", "actual_return_7d", "actual_return_30d", "earnings_surprise_pct")
+_FIGURES = outcomes_kept.FIGURES
 _GIVEN = ("prediction_id", "horizon", "status", "outcome_date", *_FIGURES)
 _ADDED = [_table.c[name] for name in ("prediction_id", "horizon", "revision", "status", "outcome_date")]
 _OF_PREDICTION = [column for column in _predictions.c if column.name not in {"created_at", "features"}]
@@ -106,6 +106,8 @@ def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
         whether there is an outcome of the horizon, be it that there was no event; ``observed_at``, the moment of the
         label's newest revision, missing without an event.
     """
+    if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
+        return outcomes_kept.standing(ledger, since, until)
     window = (_predictions.c.prediction_date > utc(since)) & (_predictions.c.prediction_date <= utc(until))
     with_event = (_table.c.horizon == Horizon.LABEL) & (_table.c.status != OutcomeStatus.NO_EVENT)
     observed = func.max(_table.c.outcome_date).filter(with_event).label("observed_at")
@@ -152,6 +154,9 @@ def read(
         actual_return_7d, actual_return_30d, correct_prediction``, and ``delisted`` (whether its prices stopped;
         missing with the returns).
     """
+    if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
+        chosen = {"known_at": known_at, "as_announced": as_announced, "ids": ids}
+        return outcomes_kept.read(ledger, since, until, **chosen)
     window = (_predictions.c.prediction_date > utc(since)) & (_predictions.c.prediction_date <= utc(until))
     if ids is not None:
         window &= _predictions.c.id.in_(ids)

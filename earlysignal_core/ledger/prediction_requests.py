@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import insert, select
 
 from earlysignal_core.ledger import rows, schema
-from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.connection import Ledger, RememberingLedger
+from earlysignal_core.ledger.growing import Growing
 from earlysignal_core.ledger.moments import utc
 from earlysignal_core.ledger.rows import Incoming
 from earlysignal_core.ledger.vocabulary import Arm, Fallback
@@ -73,6 +75,12 @@ def read(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
     DataFrame
         `PredictionRequest`'s columns and ``id``.
     """
+    if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
+        kept: Growing = ledger.memory.lasting.setdefault(_table.name, Growing(_table, _COLUMNS))
+        kept.read_on(ledger)
+        asked = kept.told["requested_at"]
+        inside = (asked > pd.Timestamp(utc(since))) & (asked <= pd.Timestamp(utc(until)))
+        return pd.DataFrame(kept.rows(np.flatnonzero(inside)), copy=False)
     window = (_table.c.requested_at > utc(since)) & (_table.c.requested_at <= utc(until))
     with ledger.begin() as connection:
         return rows.read(connection, select(*_COLUMNS).where(window).order_by(_table.c.id))

@@ -3,18 +3,18 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sqlalchemy import Text, cast, func, select
+from sqlalchemy import Text, cast, select
 from sqlalchemy.dialects.postgresql import insert
 
 from earlysignal_core.ledger import rows, schema
 from earlysignal_core.ledger.connection import Ledger, RememberingLedger
 from earlysignal_core.ledger.encoding import rows_from_json, rows_to_json
 from earlysignal_core.ledger.errors import LedgerError
+from earlysignal_core.ledger.growing import Growing
 from earlysignal_core.ledger.moments import utc
 from earlysignal_core.ledger.rows import Incoming
 from earlysignal_core.ledger.vocabulary import Arm, Confidence
@@ -151,9 +151,8 @@ def read(
         ``id`` and `Prediction`'s columns.
     """
     if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
-        kept: _Kept = ledger.memory.lasting.setdefault(_table.name, _Kept())
-        kept.read_on(ledger)
-        return kept.between(since, until, versions=versions, served=served, features=features)
+        kept = Kept.of(ledger)
+        return kept.frame(kept.places(since, until, versions=versions, served=served), features=features)
     window = (_table.c.prediction_date > utc(since)) & (_table.c.prediction_date <= utc(until))
     statement = select(*_COLUMNS).where(window).order_by(_table.c.id)
     if versions is not None:
@@ -170,59 +169,48 @@ def read(
     return pd.concat([frame, pd.DataFrame(values, columns=names, index=frame.index)], axis=1)
 
 
-class _Kept:
-    """All predictions that have been read: they are never changed, so that only new ones are asked for."""
+class Kept(Growing):
+    """All predictions that have been read, and their features."""
 
     def __init__(self) -> None:
-        self._newest, self._writes = 0, -1
-        self._told: dict[str, Any] = {}
-        self._text: set[str] = set()
-        self._features = pd.DataFrame()
+        super().__init__(_table, [*_COLUMNS, _AS_TEXT])
+        self._names: list[str] = []
+        self._features = np.empty((0, 0))  # with room for more rows than there are
 
-    def read_on(self, ledger: RememberingLedger) -> None:
-        """Read what is new."""
-        if self._writes == ledger.memory.writes:
-            return
-        with ledger.begin() as connection:
-            self._writes = ledger.memory.writes
-            newest = connection.scalar(select(func.max(_table.c.id))) or 0
-            if newest == self._newest and self._told:
-                return
-            new = select(*_COLUMNS, _AS_TEXT).where(_table.c.id > self._newest).order_by(_table.c.id)
-            told = rows.read(connection, new)
-        names, values = rows_from_json(told.pop(_FEATURES).tolist())
-        features = pd.DataFrame(values, columns=names)
-        self._text = {str(name) for name, kind in told.dtypes.items() if kind == "str"}
-        # Text is kept as objects: pandas' own would be in as many pieces as were put together.
-        told = told.astype(dict.fromkeys(self._text, "object"))
-        if self._told:
-            told = pd.concat([pd.DataFrame(self._told, copy=False), told], ignore_index=True)
-            features = pd.concat([self._features, features], ignore_index=True)
-        self._told = {str(name): told[name].array for name in told}
-        self._features, self._newest = features[sorted(features.columns.astype(str))], newest
+    @classmethod
+    def of(cls, ledger: RememberingLedger) -> "Kept":
+        """Return what a ledger holds, read on."""
+        kept: Kept = ledger.memory.lasting.setdefault(_table.name, cls())
+        kept.read_on(ledger)
+        return kept
 
-    def between(
-        self,
-        since: datetime,
-        until: datetime,
-        *,
-        versions: Sequence[str] | None,
-        served: bool | None,
-        features: bool,
-    ) -> pd.DataFrame:
-        """Return some of them, as `read` does."""
-        made = self._told["prediction_date"]
+    def _taken(self, new: pd.DataFrame) -> pd.DataFrame:
+        names, values = rows_from_json(new.pop(_FEATURES).tolist())
+        held, end = len(self), len(self) + len(new)
+        wanted = sorted({*self._names, *names})
+        if wanted != self._names or end > len(self._features):
+            room = np.full((max(2 * end, 1024), len(wanted)), np.nan)
+            room[:held, [wanted.index(name) for name in self._names]] = self._features[:held]
+            self._names, self._features = wanted, room
+        self._features[held:end] = np.nan
+        self._features[held:end, [wanted.index(name) for name in names]] = values
+        return new
+
+    def places(
+        self, since: datetime, until: datetime, *, versions: Sequence[str] | None = None, served: bool | None = None
+    ) -> npt.NDArray[np.int64]:
+        """Return where some of them are, as `read` chooses them."""
+        made = self.told["prediction_date"]
         chosen = (made > pd.Timestamp(utc(since))) & (made <= pd.Timestamp(utc(until)))
         if versions is not None:
-            chosen &= np.isin(self._told["model_version"], versions)
+            chosen &= np.isin(self.told["model_version"], versions)
         if served is not None:
-            chosen &= np.asarray(self._told["served"]) == served
-        places = np.flatnonzero(chosen)
-        told = pd.DataFrame({name: self._column(name, places) for name in self._told}, copy=False)
+            chosen &= np.asarray(self.told["served"]) == served
+        return np.flatnonzero(chosen)
+
+    def frame(self, places: npt.NDArray[np.int64], *, features: bool) -> pd.DataFrame:
+        """Return some of them, as `read` does."""
+        told = pd.DataFrame(self.rows(places), copy=False)
         if not features:
             return told
-        return pd.concat([told, self._features.take(places).reset_index(drop=True)], axis=1)
-
-    def _column(self, name: str, places: npt.NDArray[np.int64]) -> Any:
-        values = self._told[name].take(places)
-        return pd.array(values.to_numpy(), dtype="str") if name in self._text else values
+        return pd.concat([told, pd.DataFrame(self._features[places], columns=self._names)], axis=1)

@@ -18,6 +18,7 @@ from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.calibration import Calibration, FloatArray
 from earlysignal_core.models.ensemble import Pool
+from earlysignal_core.models.row_memo import RowMemo
 from earlysignal_core.quarters import Quarter
 
 FOLDER, CLAIMS, BY_QUARTER = "models/early-signal", "models/claims", "models/by_quarter"
@@ -98,7 +99,7 @@ class Bundle:
         BundleError
             Names the features that the frame lacks.
         """
-        scores = self.pool.predict(self._inputs(frame))
+        scores = self._scores(self._inputs(frame))
         return Calibration(**self.model["calibration"]).apply(scores)
 
     def contributions(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -109,8 +110,16 @@ class Bundle:
         BundleError
             As for `predict`.
         """
-        values = self.pool.contributions(self._inputs(frame))[:, :-1]
+        values = self._explained(self._inputs(frame))[:, :-1]
         return pd.DataFrame(values, columns=self.features, index=frame.index)
+
+    @cached_property
+    def _scores(self) -> RowMemo:
+        return RowMemo(self.pool.predict)
+
+    @cached_property
+    def _explained(self) -> RowMemo:
+        return RowMemo(self.pool.contributions)
 
     def _inputs(self, frame: pd.DataFrame) -> FloatArray:
         missing = [name for name in self.features if name not in frame.columns]

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 
 from earlysignal_core.audit.announcements import share_classes
@@ -30,6 +31,9 @@ class Announced:
     def __init__(self, earnings: pd.DataFrame) -> None:
         told = earnings.loc[earnings["eps_actual"].notna(), ["symbol", "announced_on", "eps_actual", KNOWABLE]]
         self._rows = told.sort_values(KNOWABLE, kind="stable", ignore_index=True)
+        day = self._rows["announced_on"].dt
+        self._quarters = (4 * day.year + day.quarter).to_numpy("int64")
+        self._came = lru_cache(maxsize=32)(self._first_of_each_symbol)
         self._share_classes = lru_cache(maxsize=1)(lambda known: share_classes(self._rows.iloc[:known]))
         self._season_end = lru_cache(maxsize=1)(self._latest_season_end)
 
@@ -54,15 +58,21 @@ class Announced:
         """
         return self._season_end(self._known(now), Quarter.of(now))
 
+    def _first_of_each_symbol(self, quarter: int, known: int) -> pd.Series:
+        """Return the first announcement of each symbol among the first so many of a quarter that became known."""
+        own = self._rows.iloc[np.flatnonzero(self._quarters == quarter)[:known]]
+        first: pd.Series = own.groupby("symbol")["announced_on"].min()
+        return first
+
     def _known(self, now: pd.Timestamp) -> int:
         return int(self._rows[KNOWABLE].searchsorted(now, side="right"))
 
     def _latest_season_end(self, known: int, present: Quarter) -> pd.Timestamp | None:
-        rows = self._rows.iloc[:known]
+        many = np.bincount(self._quarters[:known])
         came = {
-            quarter: own.groupby("symbol")["announced_on"].min()
+            quarter: self._came(place, int(many[place]))
             for quarter in Quarter.range(present - 4 - SEASONS_BACK, present)
-            if len(own := rows[rows["announced_on"].between(quarter.start, quarter.end)])
+            if (place := 4 * quarter.year + quarter.number) < len(many) and many[place]
         }
         nobody = pd.Series(dtype="datetime64[ns]")
         for quarter in reversed(Quarter.range(present - SEASONS_BACK + 1, present)):

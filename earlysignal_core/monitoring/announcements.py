@@ -54,6 +54,8 @@ def of_lost_champion(ledger: Ledger, version: str, at: pd.Timestamp) -> None:
 def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:
     """Tell which limits a day has broken, once for each kind; what asks for a retrain is told by the decision too."""
     fired = record.fired
+    if fired.empty:
+        return
     for kind, lines in fired.groupby(kinds(fired), sort=False):
         said = [f"{row.rule}: {row.reason}" for row in lines.head(_LISTED).itertuples()]
         if len(lines) > _LISTED:

@@ -100,26 +100,31 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
     """
     finished = days.last_finished(ledger)
     since = _LONG_AGO if finished is None else finished.tz_localize("UTC") - _OPEN_FOR
-    asked = recorded.standing(ledger, since, now)
-    told = pd.concat([_labels(asked, lake, source, now), _returns(asked, lake, source, now)], ignore_index=True)
-    steps = told.sort_values("outcome_date", kind="stable")
-    revision = steps.groupby(["prediction_id", "horizon"]).cumcount()
-    with ledger.transaction() as joined:
-        # At least one frame, be it empty, to have its columns.
-        added = [
-            recorded.record_frame(joined, steps[revision == number])
-            for number in range(int(revision.max()) + 1 if len(steps) else 1)
-        ]
+    asked = _from_their_sessions(recorded.standing(ledger, since, now))
+    told = [part for part in (*_labels(asked, lake, source, now), _returns(asked, lake, source, now)) if len(part)]
+    steps = pd.concat(told, ignore_index=True).sort_values("outcome_date", kind="stable") if told else _NO_STEPS
+    added = _recorded(ledger, steps)
     pending = {horizon: _pending(asked, steps, horizon) for horizon in _horizons(source)}
     oldest = [frame["prediction_date"].min() for frame in pending.values() if len(frame)]
     return Collected(
-        recorded=pd.concat(added, ignore_index=True),
+        recorded=added,
         waiting={horizon: len(frame) for horizon, frame in pending.items()},
         oldest_waiting=min(oldest, default=None),
         overdue=sum(
-            int((_knowable_by(frame, horizon) + OVERDUE_AFTER < now).sum()) for horizon, frame in pending.items()
+            int((_knowable_by(frame, horizon) + OVERDUE_AFTER < now).sum())
+            for horizon, frame in pending.items()
+            if len(frame)
         ),
     )
+
+
+def _recorded(ledger: Ledger, steps: pd.DataFrame) -> pd.DataFrame:
+    if steps.empty:
+        return recorded.record_frame(ledger, steps)
+    revision = steps.groupby(["prediction_id", "horizon"]).cumcount()
+    with ledger.transaction() as joined:
+        added = [recorded.record_frame(joined, steps[revision == number]) for number in range(int(revision.max()) + 1)]
+    return pd.concat(added, ignore_index=True)
 
 
 def results(earnings: pd.DataFrame) -> pd.DataFrame:
@@ -176,9 +181,9 @@ def first_results(earnings: pd.DataFrame) -> pd.DataFrame:
     return results(earnings).drop_duplicates("event").set_index("event")
 
 
-def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
+def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> list[pd.DataFrame]:
     if asked.empty:
-        return _steps(asked, Horizon.LABEL)
+        return []
     asked = asked.assign(no_event_from=_knowable_by(asked, Horizon.LABEL))
     quarters = quarters_since(lake, source, "earnings", asked["as_of"].min(), now)
     found = known_results(lake, quarters, now)
@@ -188,12 +193,10 @@ def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.
     none = asked[~asked["has_label"] & (asked["no_event_from"] <= now) & ~(first <= asked["no_event_from"])]
     told = told[~(told[KNOWABLE] <= told["observed_at"])]
     figures = {"actual_class": told["label"], "earnings_surprise_pct": told["surprise"]}
-    return pd.concat(
-        [
-            _steps(none, Horizon.LABEL, OutcomeStatus.NO_EVENT, none["no_event_from"]),
-            _steps(told, Horizon.LABEL, OutcomeStatus.OBSERVED, told[KNOWABLE], **figures),
-        ]
-    )
+    return [
+        _steps(none, Horizon.LABEL, OutcomeStatus.NO_EVENT, none["no_event_from"]) if len(none) else _NO_STEPS,
+        _steps(told, Horizon.LABEL, OutcomeStatus.OBSERVED, told[KNOWABLE], **figures) if len(told) else _NO_STEPS,
+    ]
 
 
 def _returns(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
@@ -202,7 +205,7 @@ def _returns(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd
     ]
     ended = [frame[closes()[frame["last"]] <= now] for frame in windows]
     if not sum(len(frame) for frame in ended):
-        return _steps(pd.DataFrame({"id": []}), Horizon.DAYS_7)
+        return _NO_STEPS
     asked = pd.concat(ended, ignore_index=True)
     # False level shifts are told by the sessions before.
     start = sessions()[max(int(asked["first"].min()) - SESSIONS_BEFORE - 1, 0)]
@@ -330,11 +333,15 @@ def _knowable_by(asked: pd.DataFrame, horizon: Horizon) -> pd.Series:
     return pd.Series(closes()[_windows(asked, horizon)["last"] + SURE_SESSIONS], index=asked.index)
 
 
-def _windows(asked: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
-    """Add the horizon and its window: from the session of `as_of` to the last one that lies within its days."""
+def _from_their_sessions(asked: pd.DataFrame) -> pd.DataFrame:
+    """Add the day of `as_of` in New York, and its session: there the windows of returns begin."""
     day = asked["as_of"].dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
-    last = position(day + pd.Timedelta(days=RETURN_DAYS[horizon]))
-    return asked.assign(horizon=horizon, first=position(day), last=last)
+    return asked.assign(day=day, first=position(day))
+
+
+def _windows(asked: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
+    """Add the horizon and the last session of its window, the last one that lies within its days."""
+    return asked.assign(horizon=horizon, last=position(asked["day"] + pd.Timedelta(days=RETURN_DAYS[horizon])))
 
 
 def quarters_since(
@@ -353,3 +360,6 @@ def _steps(
     steps = pd.DataFrame({"prediction_id": asked["id"], "horizon": horizon, "status": status})
     moments = pd.to_datetime(pd.Series(outcome_date, index=asked.index), utc=True).dt.as_unit("ns")
     return steps.assign(outcome_date=moments, **dict.fromkeys(_FIGURES, np.nan) | figures)
+
+
+_NO_STEPS = _steps(pd.DataFrame({"id": np.empty(0, dtype=np.int64)}), Horizon.LABEL)

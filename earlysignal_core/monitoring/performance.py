@@ -4,19 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.stats import norm
-from sklearn.metrics import roc_auc_score
 
 from earlysignal_core.evaluation.calibration import expected_accuracy
-from earlysignal_core.evaluation.metrics import measure
+from earlysignal_core.evaluation.metrics import watched
 from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, window_return
-from earlysignal_core.evaluation.ranking import ranking
+from earlysignal_core.evaluation.ranking import resampled_auc
 from earlysignal_core.evaluation.resampling import (
     LEVEL,
     Figure,
     FloatArray,
-    IntArray,
     Resamples,
     undefined,
     with_interval,
@@ -131,8 +130,8 @@ def production_performance(
     rows = predictions.sort_values(["as_of", "symbol", "event"], ignore_index=True)
     labelled = rows[rows["label"].notna()].reset_index(drop=True)
     drawn = Resamples.draw(_days(labelled["announced_on"]), seed=0)
-    measured = measure(labelled["label"], labelled["probability"], labelled["threshold"], labelled["never"], drawn)
-    by_name, n = measured.figures.by_name, len(labelled)
+    judged = (labelled[name] for name in ("label", "probability", "threshold", "never"))
+    (by_name, draws), n = watched(*judged, drawn), len(labelled)
     base_rate = by_name["base_rate"].value
     against = {name: figure.value for name, figure in by_name.items()} | {
         "half": 0.5,
@@ -145,7 +144,7 @@ def production_performance(
     table += _pending(rows[rows["label"].isna()])
     table += _financial(rows, earlier, positions, cost_bps)
     shown = pd.DataFrame(table)
-    auc_upper, skill_upper = _sure_bounds(labelled)
+    auc_upper, skill_upper = _sure_bounds(labelled, by_name["auc"].value, drawn, draws["auc"])
     figures = dict(zip(shown["figure"], shown["value"], strict=True)) | {
         "labelled": float(n),
         "champion_auc": champion_auc.value,
@@ -235,27 +234,28 @@ def _financial(
     return table
 
 
-def _sure_bounds(labelled: pd.DataFrame) -> tuple[float, float]:
+def _sure_bounds(
+    labelled: pd.DataFrame, auc: float, by_days: Resamples, auc_by_days: FloatArray
+) -> tuple[float, float]:
     """Return the upper bounds of the 99 % intervals of AUC and Brier skill; NaN where they are undefined."""
+    if labelled.empty:
+        return np.nan, np.nan
     positive = labelled["label"].to_numpy(dtype=np.int64)
     probability, never = labelled["probability"].to_numpy("float64"), labelled["never"].to_numpy("float64")
     squares = np.column_stack([(probability - positive) ** 2, (never - positive) ** 2])
-    bounds = [
-        _upper(positive, probability, squares, Resamples.draw(units, seed=0))
-        for units in (_days(labelled["announced_on"]), labelled["company"])
-    ]
-    auc, skill = np.max(bounds, axis=0)  # NaN where either is
-    return float(auc), float(skill)
-
-
-def _upper(positive: IntArray, probability: FloatArray, squares: FloatArray, drawn: Resamples) -> tuple[float, float]:
-    if not len(positive):
-        return np.nan, np.nan
-    total, sums = squares.sum(axis=0), drawn.sums(squares)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        skill, skill_draws = 1 - total[0] / total[1], 1 - sums[:, 0] / sums[:, 1]
-    auc = roc_auc_score(positive, probability) if np.ptp(positive) else np.nan
-    return _sure_upper(auc, ranking(positive, probability, drawn).auc), _sure_upper(skill, skill_draws)
+    total = squares.sum(axis=0)
+    by_companies = Resamples.draw(labelled["company"], seed=0)
+    bounds = []
+    for drawn, auc_draws in (
+        (by_days, auc_by_days),
+        (by_companies, resampled_auc(positive, probability, by_companies)),
+    ):
+        sums = drawn.sums(squares)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            skill, skill_draws = 1 - total[0] / total[1], 1 - sums[:, 0] / sums[:, 1]
+        bounds.append((_sure_upper(auc, auc_draws), _sure_upper(skill, skill_draws)))
+    sure_auc, sure_skill = np.max(bounds, axis=0)  # NaN where either is
+    return float(sure_auc), float(sure_skill)
 
 
 def _sure_upper(value: float, draws: FloatArray) -> float:
@@ -305,6 +305,5 @@ def _row(name: str, figure: Figure, n: int, base: float = np.nan, base_is: str =
     }
 
 
-def _days(time: pd.Series) -> pd.Series:
-    days: pd.Series = time.dt.strftime("%Y-%m-%d")
-    return days
+def _days(time: pd.Series) -> npt.NDArray[np.str_]:
+    return np.datetime_as_string(time.to_numpy("datetime64[D]"))

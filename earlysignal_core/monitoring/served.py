@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from earlysignal_core.evaluation.adjustment import Prices
@@ -44,6 +45,7 @@ _JUDGED = [
     *("event", "symbol", "company", "announced_on", "as_of", "version", "probability", "threshold", "never", "label"),
     *("return_7d", "benchmark_7d"),
 ]
+_NO_MOMENTS = np.empty(0, dtype="datetime64[ns]")
 _NO_RESULTS = first_results(no_rows("earnings"))
 _OF_PREDICTION = {"id", *(column.name for column in fields(Prediction))}
 
@@ -218,14 +220,11 @@ def arrivals(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> dict[s
     for cache, tables in CACHES.items():
         if cache == UNIVERSE or cache in source.missing_caches:
             continue
-        parts = [
-            times.iloc[slice(*times.searchsorted([since, now], side="right"))]
-            for table in tables
-            if table in source.tables
-            for quarter in quarters
-            if lake.has(table, quarter) and len(times := lake.derive(_arrived, table, [quarter], [KNOWABLE]))
-        ]
-        found[cache] = pd.concat([pd.Series(dtype="datetime64[ns, UTC]"), *parts], ignore_index=True)
+        held = {table: [q for q in quarters if lake.has(table, q)] for table in tables if table in source.tables}
+        times = [lake.derive(_arrived, table, own, [KNOWABLE]) for table, own in held.items() if own]
+        ends = np.array([since.to_datetime64(), now.to_datetime64()])
+        near = [each[slice(*np.searchsorted(each, ends, side="right"))] for each in times]
+        found[cache] = pd.Series(pd.DatetimeIndex(np.concatenate([_NO_MOMENTS, *near]), tz="UTC"))
     return found
 
 
@@ -250,9 +249,9 @@ def champion_auc(ledger: Ledger, lake: Lake, version: str) -> Figure:
     return Figure(value=auc, low=performance.auc_low(auc, n, rate))
 
 
-def _arrived(rows: pd.DataFrame) -> pd.Series:
-    """Return when some rows became known, in order."""
-    return rows[KNOWABLE].sort_values(ignore_index=True)
+def _arrived(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:
+    """Return when some rows became known (UTC), in order."""
+    return np.sort(rows[KNOWABLE].to_numpy("datetime64[ns]"))
 
 
 def _one_an_event(found: pd.DataFrame) -> pd.DataFrame:
@@ -269,9 +268,9 @@ def _with_outcomes(ledger: Ledger, rows: pd.DataFrame, now: pd.Timestamp) -> pd.
         outcomes.read(ledger, now - _HISTORY, now, known_at=now, as_announced=as_announced, ids=rows["id"].tolist())
         for as_announced in (True, False)
     )
-    told = first[["id", *(name for name in first.columns if name not in rows.columns)]]
-    told = told.merge(newest[["id", "status"]].rename(columns={"status": "newest_status"}), on="id", validate="1:1")
-    return rows.merge(told, on="id", how="left", validate="1:1")
+    # Both come in the order of the ids, as these rows do.
+    told = {name: first[name].array for name in first.columns if name not in rows.columns}
+    return rows.assign(**told, newest_status=newest["status"].array)
 
 
 def _within(days: pd.Series, now: pd.Timestamp) -> pd.Series:
@@ -287,7 +286,7 @@ def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp
     ``came`` says whether it has been announced.
     """
     chosen = _one_an_event(rows).sort_values("id", ignore_index=True).rename(columns={"announced_on": "expected_on"})
-    found = announcements.reindex(chosen["event"]).reset_index(drop=True)
+    found = announcements[["announced_on", "session", KNOWABLE]].reindex(chosen["event"]).reset_index(drop=True)
     came = found[KNOWABLE] <= now
     announced_on = found["announced_on"].where(came, chosen["expected_on"])
     return chosen.assign(announced_on=announced_on, session=found["session"].where(came), came=came)

@@ -1,12 +1,15 @@
 """The predictions of a day: the champion's answers, the challengers' in shadow, a failing champion taken back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 import pandas as pd
 
 from earlysignal_core.errors import EarlySignalError, LakeError
 from earlysignal_core.evaluation.top_decile import REFERENCE
+from earlysignal_core.features.ahead import FeaturesAhead
 from earlysignal_core.features.examples import event_id
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import predictions
@@ -38,10 +41,21 @@ def answer_and_record(
     examples: pd.DataFrame,
     at: pd.Timestamp,
     settings: ServingSettings,
+    *,
+    features_ahead: FeaturesAhead | None = None,
+    timer: Callable[[], float] = perf_counter,
 ) -> Deployment | None:
     """Answer for some examples, let challengers score them in shadow, and take back whoever fails.
 
     All of it is one transaction.
+
+    Parameters
+    ----------
+    ledger, lake, source, models, examples
+    at : Timestamp
+        On the domain's clock (UTC).
+    settings, features_ahead, timer
+        As for `EarlySignalService`.
 
     Returns
     -------
@@ -51,7 +65,16 @@ def answer_and_record(
     with ledger.transaction() as joined:
         recorder = LedgerRecorder(joined)
         service = EarlySignalService(
-            lake, source, recorder, recorder, recorder, clock=lambda: at, settings=settings, models=models
+            lake,
+            source,
+            recorder,
+            recorder,
+            recorder,
+            clock=lambda: at,
+            timer=timer,
+            settings=settings,
+            models=models,
+            features_ahead=features_ahead,
         )
         answers = service.predict_batch(examples)
         route, shadow = recorder.route(at), score_in_shadow(joined, models, answers, at)
@@ -112,9 +135,10 @@ def served_between(ledger: Ledger, first: pd.Timestamp, last: pd.Timestamp) -> p
         As of `ledger.predictions.read`, with features.
     """
     rows = predictions.read(ledger, first, last + _LATEST, served=True, features=True)
-    rows = rows[(rows["as_of"] > first) & (rows["as_of"] <= last)]
-    rows = rows.assign(_told=rows["predicted_probability"].notna()).sort_values(["_told", "id"], kind="stable")
-    return rows.drop_duplicates("event", keep="last").drop(columns="_told").sort_values("id", ignore_index=True)
+    inside = np.flatnonzero((rows["as_of"] > first) & (rows["as_of"] <= last))
+    order = inside[np.argsort(rows["predicted_probability"].notna().to_numpy()[inside], kind="stable")]
+    again = rows["event"].iloc[order].duplicated(keep="last").to_numpy()
+    return rows.iloc[np.sort(order[~again])].reset_index(drop=True)
 
 
 def rank_and_explain(ledger: Ledger, models: ModelCache, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:
@@ -126,7 +150,8 @@ def rank_and_explain(ledger: Ledger, models: ModelCache, rows: pd.DataFrame, at:
         event, symbol, announced_on, as_of, model_version, probability, threshold, predicted_class,
         confidence_level, rank, limit, selected, and ``reasons``: the leading SHAP contributions in words.
     """
-    history = predictions.read(ledger, at - REFERENCE - pd.Timedelta(days=7), at, served=True)
+    since = at - REFERENCE - pd.Timedelta(days=7)
+    history = predictions.read(ledger, since, at, served=True) if len(rows) else rows
     renamed = {"predicted_probability": "probability"}
     chosen = select(rows.rename(columns=renamed), history.rename(columns=renamed))
     told: dict[str, str] = {}

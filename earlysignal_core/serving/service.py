@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 import numpy as np
 import pandas as pd
 
-from earlysignal_core.features.table import active_features, feature_table, scheduled_examples, view
+from earlysignal_core.features.ahead import FeaturesAhead
+from earlysignal_core.features.table import active_features, features_of, scheduled_examples
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger.vocabulary import Arm, Confidence, Fallback, Severity
 from earlysignal_core.models.baselines import LAST, LAST_SURPRISE_OVER
@@ -45,6 +47,8 @@ class EarlySignalService:
     settings : ServingSettings
     models : ModelCache, optional
         The models that are loaded already.
+    features_ahead : FeaturesAhead, optional
+        Where the features of examples are taken from; by default each batch's are computed.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class EarlySignalService:
         timer: Callable[[], float] = perf_counter,
         settings: ServingSettings | None = None,
         models: ModelCache | None = None,
+        features_ahead: FeaturesAhead | None = None,
     ) -> None:
         self._lake, self._source = lake, source
         self._deployments, self._requests, self._alerts = deployments, log, alerts
@@ -66,6 +71,8 @@ class EarlySignalService:
         self._settings = settings or ServingSettings()
         self._models = models or ModelCache(lake)
         self._features = active_features(source)
+        by_itself = partial(features_of, lake, source, features=self._features)
+        self._table = by_itself if features_ahead is None else features_ahead.table
 
     def predict(self, symbol: str, announced_on: pd.Timestamp, as_of: pd.Timestamp) -> Answer:
         """Answer for one announcement.
@@ -136,8 +143,7 @@ class EarlySignalService:
         try:
             refuse_stale(self._lake, self._source, rows["as_of"].iloc[0], self._settings.freshness_days)
             # The view numbers its rows from 0; the index tells them apart here.
-            at = view(self._lake, self._source, rows.reset_index(drop=True), self._features)
-            return feature_table(at, self._features).set_index(rows.index)
+            return self._table(rows.reset_index(drop=True)).set_index(rows.index)
         except StaleCacheError as error:
             cases.note(rows.index, str(error))
             cases.alert("stale", Severity.CRITICAL, "Stale caches block predictions", rows["symbol"], str(error))

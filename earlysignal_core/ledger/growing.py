@@ -1,0 +1,68 @@
+"""Tables that only grow, kept in memory by one who alone writes: only what is new is asked for."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sqlalchemy import Select, Table, func, select
+
+from earlysignal_core.ledger import rows
+from earlysignal_core.ledger.connection import RememberingLedger
+
+
+class Growing:
+    """All rows of a table that nobody changes, by column.
+
+    Parameters
+    ----------
+    table : Table
+        With an ``id`` that grows.
+    columns : list of columns
+        Those that are kept; ``id`` among them.
+
+    Attributes
+    ----------
+    told : dict of str to array
+        The columns, in the order of the ids; empty before the first reading.
+    """
+
+    def __init__(self, table: Table, columns: list[Any]) -> None:
+        self._table, self._columns = table, columns
+        self._newest, self._writes = 0, -1
+        self._text: set[str] = set()
+        self.told: dict[str, Any] = {}
+
+    def read_on(self, ledger: RememberingLedger) -> None:
+        """Read what is new."""
+        if self._writes == ledger.memory.writes:
+            return
+        with ledger.begin() as connection:
+            self._writes = ledger.memory.writes
+            newest = connection.scalar(select(func.max(self._table.c.id))) or 0
+            if newest == self._newest and self.told:
+                return
+            new: Select[Any] = select(*self._columns).where(self._table.c.id > self._newest).order_by(self._table.c.id)
+            told = self._taken(rows.read(connection, new))
+        self._text = {str(name) for name, kind in told.dtypes.items() if kind == "str"}
+        # Text is kept as objects: pandas' own would be in as many pieces as were put together.
+        told = told.astype(dict.fromkeys(self._text, "object"))
+        if self.told:
+            told = pd.concat([pd.DataFrame(self.told, copy=False), told], ignore_index=True)
+        self.told = {str(name): told[name].array for name in told}
+        self._newest = newest
+
+    def __len__(self) -> int:
+        return len(self.told["id"]) if self.told else 0
+
+    def rows(self, places: npt.NDArray[np.int64]) -> dict[str, Any]:
+        """Return some rows by column, as `ledger.rows.read` would."""
+        return {name: self._column(name, places) for name in self.told}
+
+    def _taken(self, new: pd.DataFrame) -> pd.DataFrame:
+        """Return the columns to keep of what is new."""
+        return new
+
+    def _column(self, name: str, places: npt.NDArray[np.int64]) -> Any:
+        values = self.told[name].take(places)
+        return pd.array(values.to_numpy(), dtype="str") if name in self._text else values

@@ -1,0 +1,134 @@
+"""What `outcomes.standing` and `outcomes.read` tell, from memory: for a ledger that remembers."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from earlysignal_core.ledger import predictions, schema
+from earlysignal_core.ledger.connection import RememberingLedger
+from earlysignal_core.ledger.growing import Growing
+from earlysignal_core.ledger.moments import utc
+from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
+
+FIGURES = ("actual_class", "actual_return_7d", "actual_return_30d", "earnings_surprise_pct")
+
+_table = schema.ml_outcomes
+_LEFT_OUT = {"created_at", "symbol", "prediction_date"}
+Places = npt.NDArray[np.int64]
+
+
+class Kept(Growing):
+    """All revisions that have been read."""
+
+    def __init__(self) -> None:
+        super().__init__(_table, [column for column in _table.c if column.name not in _LEFT_OUT])
+
+    @classmethod
+    def of(cls, ledger: RememberingLedger) -> "Kept":
+        """Return what a ledger holds, read on."""
+        kept: Kept = ledger.memory.lasting.setdefault(_table.name, cls())
+        kept.read_on(ledger)
+        return kept
+
+    def of_predictions(self, ids: Places) -> dict[str, Any]:
+        """Return the revisions of some predictions (their ids in order), and ``row``, the place of each among them."""
+        of = np.asarray(self.told["prediction_id"])
+        row = np.searchsorted(ids, of)
+        found = np.flatnonzero(ids.take(row, mode="clip") == of) if len(ids) else np.empty(0, np.int64)
+        return {name: np.asarray(values.take(found)) for name, values in self.told.items()} | {"row": row[found]}
+
+
+def standing(ledger: RememberingLedger, since: datetime, until: datetime) -> pd.DataFrame:
+    """Return what `outcomes.standing` does."""
+    said = predictions.Kept.of(ledger)
+    asked = said.rows(said.places(since, until))
+    told, n = Kept.of(ledger).of_predictions(asked["id"]), len(asked["id"])
+    is_label = told["horizon"] == Horizon.LABEL
+    flags = {f"has_{horizon}": _any(told["row"], told["horizon"] == horizon, n) for horizon in Horizon}
+    with_event = is_label & (told["status"] != OutcomeStatus.NO_EVENT)
+    observed = _greatest(told["row"][with_event], _moments(told)[with_event], n)
+    asked |= {**flags, "observed_at": pd.DatetimeIndex(observed, tz="UTC").array}
+    return pd.DataFrame(asked, copy=False)
+
+
+def read(
+    ledger: RememberingLedger,
+    since: datetime,
+    until: datetime,
+    *,
+    known_at: datetime,
+    as_announced: bool,
+    ids: Sequence[int] | None,
+) -> pd.DataFrame:
+    """Return what `outcomes.read` does."""
+    said = predictions.Kept.of(ledger)
+    places = said.places(since, until)
+    if ids is not None:
+        places = places[np.isin(np.asarray(said.told["id"])[places], np.asarray(ids, dtype=np.int64))]
+    asked = said.rows(places)
+    told, n = Kept.of(ledger).of_predictions(asked["id"]), len(places)
+    known = np.flatnonzero(_moments(told) <= pd.Timestamp(utc(known_at)).tz_localize(None).to_datetime64())
+    told = {name: values[known] for name, values in told.items()}
+    chosen = _one_a_horizon(told, as_announced=as_announced)
+    told = {name: values[chosen] for name, values in told.items()}
+    of_label = told["horizon"] == Horizon.LABEL
+    status = np.full(n, None, dtype=object)
+    status[told["row"][of_label]] = told["status"][of_label]
+    of_prices = np.flatnonzero(~of_label)
+    gone = told["status"][of_prices] == OutcomeStatus.DELISTED
+    correct = pd.array(told["correct_prediction"], dtype="boolean").to_numpy("float64", na_value=np.nan)
+    asked |= {
+        "status": pd.array(status, dtype="str"),
+        # A figure belongs to one horizon: of the others it is missing.
+        **{name: _only(told["row"], told[name], n) for name in FIGURES},
+        "correct_prediction": _boolean(_only(told["row"], correct, n)),
+        "delisted": _boolean(_only(told["row"][of_prices], gone, n)),
+    }
+    return pd.DataFrame(asked, copy=False)
+
+
+def _one_a_horizon(told: dict[str, Any], *, as_announced: bool) -> Places:
+    """Return which revision of each prediction and horizon counts: the first that has a class, or the newest."""
+    revision = np.asarray(told["revision"], dtype=np.int64)
+    order: list[Any] = [revision if as_announced else -revision]
+    if as_announced:
+        no_class = np.isnan(np.asarray(told["actual_class"], dtype="float64"))
+        order += [no_class, told["status"] == OutcomeStatus.NO_EVENT]
+    horizon = np.asarray(told["horizon"], dtype="str")
+    by = np.lexsort([*order, horizon, told["row"]])
+    row, of = told["row"][by], horizon[by]
+    is_first = np.ones(len(by), dtype=bool)
+    is_first[1:] = (row[1:] != row[:-1]) | (of[1:] != of[:-1])
+    chosen: Places = by[is_first]
+    return chosen
+
+
+def _moments(told: dict[str, Any]) -> npt.NDArray[np.datetime64]:
+    return pd.DatetimeIndex(told["outcome_date"]).tz_localize(None).to_numpy()
+
+
+def _any(row: Places, hit: npt.NDArray[np.bool_], rows: int) -> npt.NDArray[np.bool_]:
+    found = np.zeros(rows, dtype=bool)
+    found[row[hit]] = True
+    return found
+
+
+def _greatest(row: Places, moments: npt.NDArray[np.datetime64], rows: int) -> npt.NDArray[np.datetime64]:
+    found = np.full(rows, np.datetime64("NaT"), dtype="datetime64[ns]")
+    np.fmax.at(found, row, moments)
+    return found
+
+
+def _only(row: Places, values: Any, rows: int) -> npt.NDArray[np.float64]:
+    found = np.full(rows, np.nan)
+    np.fmax.at(found, row, np.asarray(values, dtype="float64"))
+    return found
+
+
+def _boolean(values: npt.NDArray[np.float64]) -> Any:
+    missing = np.isnan(values)
+    return pd.arrays.BooleanArray(np.where(missing, False, values == 1), missing)
