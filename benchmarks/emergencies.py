@@ -34,7 +34,8 @@ def looks(rows: pd.DataFrame, first: pd.Timestamp, last: pd.Timestamp) -> Iterat
         window = rows[(announced > day - WINDOW_DAYS * DAY) & (announced <= day)]
         if len(window) >= MIN_LABELLED:
             nobody = Figure(value=np.nan)
-            figures = production_performance(window, rows.iloc[:0], NO_POSITIONS, champion_auc=nobody).figures
+            none = rows.iloc[:0]
+            figures = production_performance(window, none, NO_POSITIONS, none, champion_auc=nobody).figures
             yield day, figures["auc"], figures["auc_upper"]
 
 

@@ -116,6 +116,16 @@ def test_figures_and_differences_of_common_events() -> None:
     assert Comparison.model_validate_json(found.model_dump_json()).n == 250
 
 
+def test_share_classes_have_one_result_that_counts_once() -> None:
+    challenger, champion = predicted(300, skill=2.0), predicted(300, skill=0.5)
+    alone = compare(champion, challenger, NO_POSITIONS, challengers_tried=1)
+    classes = [frame.assign(company=frame["symbol"]) for frame in (challenger, champion)]
+    twins = [frame.assign(event="B" + frame["event"], symbol="Z" + frame["symbol"]) for frame in classes]
+    both = [pd.concat(pair, ignore_index=True) for pair in zip(classes, twins, strict=True)]
+    told = compare(both[1], both[0], NO_POSITIONS, challengers_tried=1)
+    assert told.model_dump_json() == alone.model_dump_json()
+
+
 def test_events_without_an_outcome_do_not_count_and_without_common_ones_nothing_is_decided() -> None:
     challenger, champion = predicted(300), predicted(300, seed=5)
     pending = challenger.assign(label=challenger["label"].mask(challenger.index < 100))

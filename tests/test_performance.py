@@ -61,7 +61,8 @@ def forecasts(days: pd.DatetimeIndex, random, *, auc=CHAMPION, later=None, since
 
 def performance(rows, earlier=None, **kwargs):
     before = rows.iloc[:0] if earlier is None else earlier
-    return production_performance(rows, before, NO_POSITIONS, **{"champion_auc": exactly(CHAMPION)} | kwargs)
+    pending = rows[rows["label"].isna()]
+    return production_performance(rows, before, NO_POSITIONS, pending, **{"champion_auc": exactly(CHAMPION)} | kwargs)
 
 
 def exactly(auc):

@@ -38,6 +38,7 @@ from earlysignal_core.monitoring.served import (
     season_end_of,
 )
 from earlysignal_core.quarterly import collect, collect_universe, described
+from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import ServingSettings, Settings, SyntheticSettings
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.sources.synthetic import generate_tape
@@ -117,7 +118,9 @@ def test_announcements_of_the_last_thirty_days_are_judged_by_what_became_of_them
 ) -> None:
     lake, source = world(tmp_path, announced(("A", "2018-07-10", 1.0, 1.5), ("B", "2018-07-11", 1.0, 1.0)))
     predictions.record(ledger, [expected("A", "2018-07-10"), expected("B", "2018-07-11"), expected("C", "2018-07-24")])
+    predictions.record(ledger, [expected("D", "2018-07-28")])
     found = judged(ledger, lake, source)
+    assert found.pending["announced_on"].tolist() == [pd.Timestamp("2018-07-24"), pd.Timestamp("2018-07-28")]
     rows = found.predictions.set_index("symbol")
     np.testing.assert_array_equal(rows["label"], [1, 0, NAN])
     assert (rows["never"] == 0.12).all()
@@ -128,7 +131,10 @@ def test_announcements_of_the_last_thirty_days_are_judged_by_what_became_of_them
     assert rows.loc["A", "benchmark_7d"] == pytest.approx(after / before - 1)
     assert set(found.positions["event"]) == {"A:18-Jun", "B:18-Jun"}
     assert {name: n for name, n in found.counts.items() if n} == {"pending": 1}
-    figures = production_performance(found.predictions, found.earlier, found.positions, champion_auc=HELD_TO).figures
+    measured = production_performance(
+        found.predictions, found.earlier, found.positions, found.pending, champion_auc=HELD_TO
+    )
+    figures = measured.figures
     assert (figures["labelled"], figures["accuracy"]) == (2, 0.5)
 
 
@@ -213,7 +219,8 @@ def test_share_classes_are_one_company(ledger: Ledger, tmp_path: Path) -> None:
     ]
     lake, source = world(tmp_path, pd.concat([*twice, announced(("C", "2018-07-10", 1.0, 1.0))]))
     predictions.record(ledger, [expected(symbol, "2018-07-10") for symbol in "ABC"])
-    assert judged(ledger, lake, source).predictions["company"].tolist() == ["A", "A", "C"]
+    rows = judged(ledger, lake, source).predictions
+    assert rows["company"].tolist() == ["A", "C"], "one result counts once"
 
 
 def test_the_year_before_stands_beside_the_window(ledger: Ledger, tmp_path: Path) -> None:
@@ -230,7 +237,10 @@ def test_the_year_before_stands_beside_the_window(ledger: Ledger, tmp_path: Path
 def test_an_empty_ledger_is_judged_without_a_figure(ledger: Ledger, tmp_path: Path) -> None:
     lake, source = world(tmp_path, announced(("A", "2018-07-10", 1.0, 1.5)))
     found = judged(ledger, lake, source)
-    figures = production_performance(found.predictions, found.earlier, found.positions, champion_auc=UNKNOWN).figures
+    measured = production_performance(
+        found.predictions, found.earlier, found.positions, found.pending, champion_auc=UNKNOWN
+    )
+    figures = measured.figures
     assert figures["labelled"] == 0
     assert set(found.counts.values()) == {0}
 
@@ -360,6 +370,12 @@ def test_arrivals_are_the_moments_of_what_a_cache_got(tmp_path: Path) -> None:
     assert found["earnings"].tolist() == [pd.Timestamp("2018-07-10 22:00", tz="UTC")]
     caches = live_quality(pd.DataFrame(), {}, {}, found, NOW, FRESHNESS).caches.set_index("cache")
     assert not caches.loc["ohlcv", "stale"]
+    # What else a cache collects goes on: its prices are dead all the same.
+    dividend = ("2018-07-24", "dividend", 0.5)
+    rows = {"earnings": lake.read("earnings", [Quarter.parse("2018-Q3")]), "ohlcv": prices("A", until="2018-06-29")}
+    dead, of = hand_made.made(tmp_path / "dead", corporate_actions=knowable.actions("A", dividend), **rows)
+    caches = live_quality(pd.DataFrame(), {}, {}, arrivals(dead, of, NOW), NOW, FRESHNESS).caches.set_index("cache")
+    assert caches.loc["ohlcv", "stale"]
     assert arrivals(lake, source, night("2019-12-31"))["ohlcv"].min() > night("2018-10-01")
     for file in (Path(lake.url) / "ohlcv").iterdir():
         file.unlink()
@@ -416,6 +432,8 @@ def test_a_month_of_production_is_collected_and_judged(
     earnings = lake.read("earnings", source.quarters)
     truth = earnings.assign(event=earnings["symbol"] + ":" + earnings["fiscal_period"]).set_index("event")
     assert (labelled["announced_on"] == labelled["event"].map(truth["announced_on"])).all()
-    performance = production_performance(seen.predictions, seen.earlier, seen.positions, champion_auc=HELD_TO)
+    performance = production_performance(
+        seen.predictions, seen.earlier, seen.positions, seen.pending, champion_auc=HELD_TO
+    )
     assert performance.figures["labelled"] == len(labelled)
     assert set(arrivals(lake, source, now)) == set(CACHE_LIMITS) - {"sentiment"}  # which only a user brings

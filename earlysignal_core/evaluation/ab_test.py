@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.evaluation.metrics import measure, paired
-from earlysignal_core.evaluation.resampling import Figure, Resamples, wider
+from earlysignal_core.evaluation.resampling import Figure, Resamples, one_a_company, wider
 from earlysignal_core.ledger.vocabulary import Arm, JudgedBy
 from earlysignal_core.rules import Guard, Rule, Verdict, evaluate
 
@@ -66,7 +66,7 @@ def rule_of(judged_by: JudgedBy, auc_margin: float) -> Rule:
 
 
 def pair(rows: pd.DataFrame, *, seed: int = 0) -> Paired:
-    """Measure two models on the same events.
+    """Measure two models on the same events; of the share classes of a company on one.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def pair(rows: pd.DataFrame, *, seed: int = 0) -> Paired:
     seed : int
         Of the resampling.
     """
-    known = rows[rows["label"].notna()].sort_values(["announced_on", "event"], ignore_index=True)
+    known = one_a_company(rows[rows["label"].notna()].sort_values(["announced_on", "event"]))
     suffix = {Arm.CHALLENGER: "", Arm.CHAMPION: "_of_champion"}
     differences, of = [], {}
     for unit in (known["announced_on"].dt.strftime("%Y-%m-%d"), known["company"]):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from earlysignal_core.evaluation.metrics import PAIRED, measure, paired
 from earlysignal_core.evaluation.portfolio import sharpe_difference
-from earlysignal_core.evaluation.resampling import Figure, Number, Record, Resamples, undefined, wider
+from earlysignal_core.evaluation.resampling import Figure, Number, Record, Resamples, one_a_company, undefined, wider
 from earlysignal_core.evaluation.top_decile import limits
 from earlysignal_core.rules import Guard, Rule, Verdict, evaluate
 from earlysignal_core.settings import PromotionLimits
@@ -101,7 +101,7 @@ def compare(
     cost_bps: float = 10,
     seed: int = 0,
 ) -> Comparison:
-    """Compare two models on the events that both predicted.
+    """Compare two models on the events that both predicted; of the share classes of a company on one.
 
     Parameters
     ----------
@@ -123,9 +123,10 @@ def compare(
     theirs = champion[["event", *names]].rename(columns=names)
     rows = challenger.merge(theirs, on="event", how="inner", validate="1:1")
     rows = rows[rows[["probability", "probability_of_champion"]].notna().all(axis=1)]
-    rows = rows.sort_values(["as_of", "symbol", "event"], ignore_index=True)
-    known = rows[rows["label"].notna()].reset_index(drop=True)
     company = rows["company"].fillna(rows["symbol"]) if "company" in rows else rows["symbol"]
+    rows = one_a_company(rows.assign(company=company).sort_values(["as_of", "symbol", "event"]))
+    known = rows[rows["label"].notna()].reset_index(drop=True)
+    company = rows["company"]
     units = {
         "company": company[rows["label"].notna()],
         "day": known["announced_on"].dt.strftime("%Y-%m-%d"),

@@ -32,6 +32,11 @@ def _null_is_nan(value: Any) -> Any:
 Number = Annotated[float, BeforeValidator(_null_is_nan)]
 
 
+def one_a_company(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep the first row of each announcement (company, announced_on): share classes have one result, counted once."""
+    return rows.drop_duplicates(["company", "announced_on"], ignore_index=True)
+
+
 class Record(BaseModel):
     """An immutable record; in JSON its undefined numbers are null."""
 

@@ -154,6 +154,7 @@ def metrics_record(
         production_performance,
         earlier=judged.earlier,
         positions=judged.positions,
+        pending=judged.pending,
         champion_auc=auc,
         cost_bps=settings.cost_bps,
         strict=settings.strict_rules,

@@ -95,6 +95,7 @@ def production_performance(
     predictions: pd.DataFrame,
     earlier: pd.DataFrame,
     positions: pd.DataFrame,
+    pending: pd.DataFrame,
     *,
     champion_auc: Figure,
     cost_bps: float = 10,
@@ -112,6 +113,8 @@ def production_performance(
         Predictions of the year before (``event, as_of, probability``), which tell the top 10 %.
     positions : DataFrame
         From `outcomes.outcome_returns`.
+    pending : DataFrame
+        Predictions whose outcome is not known yet: ``announced_on, probability, threshold``.
     champion_auc : Figure
         Of the champion's walk-forward, undefined where it has none. It is itself counted on few events, so an
         emergency asks for the interval of the difference; without a lower bound of this figure there is none.
@@ -141,7 +144,7 @@ def production_performance(
     }
     table = [_row("base_rate", by_name["base_rate"], n)]
     table += [_row(name, by_name[name], n, against[base], what) for name, (base, what) in _HELD_AGAINST.items()]
-    table += _pending(rows[rows["label"].isna()])
+    table += _pending(pending)
     table += _financial(rows, earlier, positions, cost_bps)
     shown = pd.DataFrame(table)
     auc_upper, skill_upper = _sure_bounds(labelled, by_name["auc"].value, drawn, draws["auc"])
@@ -227,7 +230,10 @@ def _financial(
     chosen, everyone = (
         calendar_time_portfolio(positions, company[which], cost_bps=cost_bps) for which in (selected, judged)
     )
-    table = [_row("top_decile_return_7d", returns.selected, returns.n, returns.rest.value, "the other announcements")]
+    table = [
+        _row("top_decile_return_7d", returns.selected, returns.n, returns.rest.value, "the other announcements"),
+        _row("top_decile_return_7d_net", returns.net, returns.n, 0.0, "not trading; after costs"),
+    ]
     for name in ("sharpe", "information_ratio", "max_drawdown"):
         base = everyone.figures[name].value
         table.append(_row(name, chosen.figures[name], chosen.invested, base, "a portfolio of all announcements"))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
-from earlysignal_core.evaluation.resampling import Figure, undefined
+from earlysignal_core.evaluation.resampling import Figure, one_a_company, undefined
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
@@ -64,6 +64,8 @@ class Judged:
         All other events that got one in the year before and since: ``event, as_of, probability``.
     positions : DataFrame
         From `outcome_returns`, of the announcements that have come.
+    pending : DataFrame
+        Events of which nothing is known yet, announced or still ahead: ``announced_on, probability, threshold``.
     counts : dict of str to int
         Of the rows: ``pending`` (nothing is known), ``no_event``, ``unlabelled`` (announced, but without a class),
         ``restated``, ``delisted``; and ``not_by_a_model``: further announcements, for which no model had an answer.
@@ -72,6 +74,7 @@ class Judged:
     predictions: pd.DataFrame
     earlier: pd.DataFrame
     positions: pd.DataFrame
+    pending: pd.DataFrame
     counts: dict[str, int]
 
 
@@ -139,7 +142,8 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     Where what a model says of itself (its base rate) is lost or damaged, ``never`` is NaN, and so is what needs it.
     Only what was served counts, of several answers for one event the last one of a model. The label is that of the
     announcement itself, as in the models' training: what corrects it later was not to be predicted, so a restated
-    result counts with its first class. Nothing of `no_event` is class 0.
+    result counts with its first class. Nothing of `no_event` is class 0. Share classes of one company have one result,
+    which counts once.
     """
     served = predictions.read(ledger, now - _HISTORY, now, served=True)
     answered = served["predicted_probability"].notna() & (served["model_version"] != predictions.RULE)
@@ -158,11 +162,14 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
         benchmark_7d=returns["benchmark_7d"],
     )
     status, label = rows["status"], rows["actual_class"]
+    ahead = events["announced_on"] > now.tz_localize(None)
+    pending = pd.concat([rows[status.isna()], events[ahead]], ignore_index=True).rename(columns=_RENAMED)
     came = rows.loc[rows["came"], "event"]
     return Judged(
-        predictions=judged[_JUDGED],
+        predictions=one_a_company(judged[_JUDGED]),
         earlier=events[~inside].rename(columns=_RENAMED)[["event", "as_of", "probability"]].reset_index(drop=True),
         positions=positions[positions["event"].isin(came)].reset_index(drop=True),
+        pending=pending[["announced_on", "probability", "threshold"]],
         counts={
             "pending": int(status.isna().sum()),
             "no_event": int((status == OutcomeStatus.NO_EVENT).sum()),
@@ -209,19 +216,19 @@ def season_end_of(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> p
 
 
 def arrivals(lake: Lake, source: SourceDescription, now: pd.Timestamp) -> dict[str, pd.Series]:
-    """Return when the rows of each cache became known, as far as that lies in the last 455 days.
+    """Return when the rows of each cache's main table became known, as far as that lies in the last 455 days.
 
-    A quarter that is not in the lake has no rows: its cache is stale. Of a source's own caches only.
+    A quarter that is not in the lake has no rows: its cache is stale. Of the caches whose main table the source has.
     """
     since = now - ARRIVAL_DAYS * _DAY
     # What becomes known is at most a quarter old, or so rare that its volume does not depend on it.
     quarters = Quarter.range(Quarter.of(since) - 1, Quarter.of(now))
     found = {}
-    for cache, tables in CACHES.items():
-        if cache == UNIVERSE or cache in source.missing_caches:
+    for cache in CACHES:  # its main table bears its name: a dead feed does not hide behind what else is collected
+        if cache == UNIVERSE or cache not in source.tables:
             continue
-        held = {table: [q for q in quarters if lake.has(table, q)] for table in tables if table in source.tables}
-        times = [lake.derive(_arrived, table, own, [KNOWABLE]) for table, own in held.items() if own]
+        held = [quarter for quarter in quarters if lake.has(cache, quarter)]
+        times = [lake.derive(_arrived, cache, held, [KNOWABLE])] if held else []
         ends = np.array([since.to_datetime64(), now.to_datetime64()])
         near = [each[slice(*np.searchsorted(each, ends, side="right"))] for each in times]
         found[cache] = pd.Series(pd.DatetimeIndex(np.concatenate([_NO_MOMENTS, *near]), tz="UTC"))

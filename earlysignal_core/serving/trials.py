@@ -7,6 +7,7 @@ import pandas as pd
 from earlysignal_core.datasets.labels import NO_EVENT_AFTER
 from earlysignal_core.evaluation.ab_test import FIGURES, Paired, judge, pair, rule_of
 from earlysignal_core.evaluation.comparison import Deploy
+from earlysignal_core.evaluation.resampling import one_a_company
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import ab_tests, freezes, predictions
 from earlysignal_core.ledger.ab_tests import ABTest
@@ -121,7 +122,7 @@ def close(ledger: Ledger, ended: Ended, at: pd.Timestamp) -> None:
 
 def _missing(test: ABTest, events: pd.DataFrame, limits: PromotionLimits, at: pd.Timestamp) -> list[str]:
     """Say what keeps a test from being judged; nothing where it can be."""
-    missing, large_beats = [], int(events["label"].sum())
+    missing, large_beats = [], int(one_a_company(events)["label"].sum())
     if at < test.assigned_until:
         missing.append(f"events are assigned until {test.assigned_until:%Y-%m-%d %H:%M} UTC")
     if waiting := int((events["open"] & events["arm"].notna()).sum()):
