@@ -12,10 +12,10 @@ from earlysignal_assets.models import models
 from earlysignal_assets.partitions import WORKSPACE
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.bundle import BundleError, versions
+from earlysignal_core.models.bundle import versions
 from earlysignal_core.settings import Settings
 from earlysignal_core.tracking.record import ALL_QUARTERS, Record, record_of, record_of_walk_forward, row_of
-from earlysignal_core.tracking.store import Experiments, TrackingError
+from earlysignal_core.tracking.store import Experiments
 
 _COLUMNS = {
     "version": "version",
@@ -74,7 +74,7 @@ def _records(lake: Lake) -> tuple[list[Record], list[str]]:
     for version in versions(lake):
         try:
             found.append(record_of(lake, version, WORKSPACE.name))
-        except BundleError as error:
+        except EarlySignalError as error:  # a damaged bundle, or figures of older code
             damaged.append(str(error))
     together = record_of_walk_forward(lake, WORKSPACE.name)
     return ([together] if together else []) + found, damaged
@@ -90,7 +90,7 @@ def _tracked(records: list[Record], context: dg.AssetExecutionContext) -> tuple[
         experiments = Experiments(url.get_secret_value(), WORKSPACE.experiment, Lake(WORKSPACE.experiment_files))
         kept = experiments.keep(records, pd.Timestamp(datetime.now(UTC)))
         return experiments.table(), f"{kept.new} recorded, {kept.renewed} renewed, in `{WORKSPACE.experiment}`"
-    except (TrackingError, EarlySignalError) as error:
+    except EarlySignalError as error:
         context.log.warning("not recorded: %s", error)
         return here, f"not recorded: {error}"
 
@@ -100,7 +100,7 @@ def _shown(table: pd.DataFrame, *without: str) -> Any:
         return "nothing yet"
     columns = [name for name in _COLUMNS if name in table and name not in without]
     keys = [(workspace, _numbers(version)) for workspace, version in table[["workspace", "version"]].to_numpy()]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
+    order = sorted(range(len(keys)), key=lambda place: keys[place])
     return shown(table.iloc[order][columns].rename(columns=_COLUMNS), 500)
 
 

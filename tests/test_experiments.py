@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from carded import made
+from carded import COMPANIES, Q, judge, made
 
 from earlysignal_core.lake import Lake
+from earlysignal_core.quarterly import EVALUATIONS
+from earlysignal_core.tracking.card import write_card
 from earlysignal_core.tracking.record import Record, record_of
 from earlysignal_core.tracking.store import Experiments, Kept, TrackingError
 
@@ -104,3 +106,18 @@ def test_a_record_tells_what_went_in_and_what_came_out_with_n(tmp_path: Path) ->
     assert before.metrics == {"training/rows": 1000.0, "training/base_rate": 0.1, "test/n": 150.0,
                               "test/base_rate": 0.12, "test/auc": 0.75}  # fmt: skip
     assert {"importance.json", "importance.png"} <= set(before.artifacts())
+
+
+def test_a_record_learns_the_figures_of_the_card_each_with_n_and_interval(tmp_path: Path) -> None:
+    lake, version = made(tmp_path)
+    judge(lake, version)
+    write_card(lake, version)
+    lake.remove(f"{EVALUATIONS}/{Q}.json")  # as of a challenger, which has none
+    known = record_of(lake, version, "here")
+    assert known.metrics["out_of_sample/n"] == COMPANIES
+    assert known.metrics["out_of_sample/base_rate"] == 0.25
+    low, auc, high = (known.metrics[f"out_of_sample/auc{bound}"] for bound in ("_low", "", "_high"))
+    assert low < auc < high
+    assert known.tags["judged"] == "walked forward month by month"
+    assert known.key == record_of(lake, version, "here").key
+    assert "card.html" in known.artifacts()

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from earlysignal_core.audit.findings import KINDS
 from earlysignal_core.evaluation.findings import interval, number, percent
 from earlysignal_core.evaluation.glossary import FIGURES
+from earlysignal_core.evaluation.metrics import Figures
 from earlysignal_core.evaluation.report import figure, share
 from earlysignal_core.evaluation.resampling import LEVEL
 from earlysignal_core.features.catalogue import catalogue
@@ -68,8 +69,18 @@ def write_card(lake: Lake, version: str) -> str:
     The same lake gives the same bytes: nothing in it is of the moment of writing.
     """
     bundle = load(lake, version)
-    lake.write_bytes(path_of(version), render(lake, bundle, judged(lake, bundle)).encode())
+    known = judged(lake, bundle)
+    lake.write_bytes(path_of(version), render(lake, bundle, known).encode())
+    if known is not None:
+        lake.write_bytes(_figures(version), known.figures.model_dump_json().encode())
     return path_of(version)
+
+
+def figures_of(lake: Lake, version: str) -> Figures | None:
+    """Return the figures that a model's card shows; None where it shows none."""
+    if not lake.exists(_figures(version)):
+        return None
+    return Figures.model_validate_json(lake.read_bytes(_figures(version)))
 
 
 def render(lake: Lake, bundle: Bundle, known: Judged | None) -> str:
@@ -96,6 +107,10 @@ def render(lake: Lake, bundle: Bundle, known: Judged | None) -> str:
         defects=_defects(lake),
         level=LEVEL,
     )
+
+
+def _figures(version: str) -> str:
+    return f"{CARDS}/{version}.json"
 
 
 def _lineage(lake: Lake, bundle: Bundle) -> dict[str, Any] | None:

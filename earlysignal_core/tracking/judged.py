@@ -89,7 +89,7 @@ def judged(lake: Lake, bundle: Bundle) -> Judged | None:
         rows["label"], rows["probability"], rows["threshold"], rows[NEVER], drawn, rows["surprise"].to_numpy()
     )
     sizes = pd.cut(rows["estimate"].abs(), [0, *_SIZES, np.inf], right=False, labels=_size_names())
-    kinds = {
+    kinds: dict[str, pd.Series] = {
         "sector": rows["sector"].fillna("unknown"),
         "year": rows["announced_on"].dt.strftime("%Y"),
         "size of the estimate": sizes,

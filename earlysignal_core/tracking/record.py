@@ -18,8 +18,7 @@ from earlysignal_core.models.bundle import versions as model_versions
 from earlysignal_core.models.ensemble import members_of
 from earlysignal_core.quarterly import EVALUATIONS, REPORT
 from earlysignal_core.quarterly import FIGURES as WALK_FORWARD
-from earlysignal_core.tracking.card import path_of
-from earlysignal_core.tracking.judged import judged
+from earlysignal_core.tracking.card import figures_of, path_of
 
 # What a comparison needs; the rest stands on the card.
 _FIGURES = ("base_rate", "auc", "average_precision", "auc_within_company", "auc_given_large_surprise", "brier", "ece")
@@ -68,8 +67,8 @@ def record_of(lake: Lake, version: str, workspace: str) -> Record:
     evaluation = _evaluation(lake, bundle)
     test = {f"test/{name}": float(value) for name, value in bundle.metadata["test"].items() if value is not None}
     figures = {} if evaluation is None else _metrics(evaluation.model)
-    if evaluation is None and (known := judged(lake, bundle)) is not None:
-        figures = _metrics(known.figures)
+    if evaluation is None and (walked := figures_of(lake, version)) is not None:
+        figures = _metrics(walked)
 
     def artifacts() -> dict[str, bytes]:
         importance = bundle.metadata["importance"]

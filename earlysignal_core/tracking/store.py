@@ -153,7 +153,9 @@ class Experiments:
         if found is not None:
             return str(found.experiment_id)
         folder = re.sub(r"[^a-z0-9]+", "-", self._experiment.lower()).strip("-")
-        return str(client.create_experiment(self._experiment, artifact_location=f"{_ROOT}{folder}"))
+        # Without it MLflow takes the runs for evaluations of language models, and shows them so.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(self._experiment, artifact_location=f"{_ROOT}{folder}", tags=kind))
 
     @contextmanager
     def _alone(self) -> "Iterator[MlflowClient]":
