@@ -33,9 +33,13 @@ class ModelConfig(dg.Config):
     version: str = AUTO
 
 
-def card(lake: Lake, version: str) -> dg.UrlMetadataValue:
-    """Write a model's card anew, of all that is known by now, and return the link to it."""
-    return dg.MetadataValue.url(f"{Settings().report_url}/{write_card(lake, version).removeprefix('reports/')}")
+def card(lake: Lake, version: str) -> dg.UrlMetadataValue | dg.TextMetadataValue:
+    """Write a model's card anew, of all that is known by now, and return the link to it; or say why there is none."""
+    try:
+        path = write_card(lake, version)
+    except Exception as error:  # noqa: BLE001 - what describes a training must not fail it
+        return dg.MetadataValue.text(f"not written: {error}. Remedy: `earlysignal card {version}` tries again.")
+    return dg.MetadataValue.url(f"{Settings().report_url}/{path.removeprefix('reports/')}")
 
 
 @dg.asset(

@@ -1,17 +1,20 @@
 """The card of a model says what is known of it, and nothing that is not; the bundle stays as it is."""
 
+import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from carded import COMPANIES, Q, bundle, judge, made
+from carded import COMPANIES, Q, bundle, forecasts, judge, made
 
 from earlysignal_core.audit.finding import Finding, to_frame
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.bundle import load, save
+from earlysignal_core.models.bundle import CUTOFF_OF_DAY, load, save
 from earlysignal_core.quarterly import AUDIT
+from earlysignal_core.serving.judging import FOLDER as FORWARD
 from earlysignal_core.tracking.card import write_card
 from earlysignal_core.tracking.judged import judged
 
@@ -37,6 +40,16 @@ def test_a_model_that_nobody_has_judged_says_so(lake: Lake) -> None:
     assert "iv_rank no table `options`" in text
     assert "Members are those of today." in text
     assert "have not been audited yet" in text
+
+
+def test_a_challenger_whose_forecasts_have_no_outcome_yet_is_not_judged(lake: Lake) -> None:
+    of_day = bundle()
+    saved = save(lake, replace(of_day, metadata=of_day.metadata | {CUTOFF_OF_DAY: "2018-07-02"}))
+    sink = io.BytesIO()
+    forecasts(str(saved.version)).iloc[:0].assign(trained_on="2018-07-01").to_parquet(sink)
+    lake.write_bytes(f"{FORWARD}/{saved.version}.parquet", sink.getvalue())
+    assert judged(lake, saved) is None
+    assert "not judged yet" in card(lake, str(saved.version))
 
 
 def test_the_slices_are_those_of_the_announcements_with_n_interval_and_base_rate(lake: Lake) -> None:

@@ -160,7 +160,10 @@ def build_dataset(
         mismatched_sectors=sorted(mismatched_sectors),
         digests=digests or {},
     )
-    record["no_model_yet"] = _too_little(until, frame, list(history), source, settings)
+    reason = _too_little(until, frame, list(history), source, settings)
+    if reason is not None and refused:
+        reason += f"; blocking checks have refused {', '.join(map(str, refused))}"
+    record["no_model_yet"] = reason
     return Dataset(until, frame, record)
 
 

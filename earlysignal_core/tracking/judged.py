@@ -79,11 +79,10 @@ def judged(lake: Lake, bundle: Bundle) -> Judged | None:
     refitted month by month since its champion's cutoff.
     """
     rows = _of_day(lake, bundle) if isinstance(bundle.until, Day) else _of_quarter(lake, bundle)
-    if rows is None:
+    known = None if rows is None else rows[rows["label"].notna()]
+    if known is None or known.empty:
         return None
-    rows = _with_estimates(lake, rows[rows["label"].notna()])
-    if rows.empty:
-        return None
+    rows = _with_estimates(lake, known)
     drawn = Resamples.draw(rows["company"], seed=0)
     measured = measure(
         rows["label"], rows["probability"], rows["threshold"], rows[NEVER], drawn, rows["surprise"].to_numpy()
