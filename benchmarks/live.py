@@ -15,6 +15,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+from stand_ins.fmp import bars
 from stand_ins.server import StandIn, as_json
 from stand_ins.world import World
 
@@ -34,7 +35,7 @@ ROWS = [{"symbol": "A", "date": "2024-01-02", "close": 1.0, "volume": n} for n i
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backfill", action="store_true", help="also fetch a year of 502 prices at 300 a minute")
+    parser.add_argument("--backfill", action="store_true", help="also a cold one, of 500 companies")
     overhead()
     if parser.parse_args().backfill:
         backfill()
@@ -68,8 +69,10 @@ def overhead() -> None:
 
 def backfill() -> None:
     """Print the share of the allowed rate that a cold backfill of prices uses, by the clock on the wall."""
-    symbols = tuple(f"S{n}" for n in range(500))
-    with tempfile.TemporaryDirectory() as folder, World(Path(folder), symbols, begin="2023-01-01") as world:
+    year = as_json(bars("S", "2023-01-01", "2023-12-31"))
+    with tempfile.TemporaryDirectory() as folder, World(Path(folder), begin="2024-01-01") as world:
+        world.companies.write_text("\n".join(["symbol", *(f"S{n}" for n in range(500))]))
+        world.fmp.answer = lambda _: year
         clock = WallClock()
         settings = world.settings(fmp_per_minute=300, workers=8)
         source = LiveSource(settings, LocalLimits(clock), clock)

@@ -38,7 +38,7 @@ _DESCRIPTIONS = {
     metadata={"dagster/column_schema": schema_of_table(UNIVERSE)},
 )
 def universe(lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source]) -> Materialized:
-    """The companies with their sectors, as known today: membership is not point-in-time, so there is survivorship."""
+    """The companies with their sectors as of today, and the days of their membership where the source has them."""
     companies = collect_universe(source, lake)
     described = source.description
     return dg.MaterializeResult(

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,11 @@ def test_every_feature_says_what_it_is(each: Feature) -> None:
     assert each.name == each.compute.__name__
     assert {*each.needs, *each.may_use} <= TABLES.keys()
     assert all(steps > 0 for steps in (*each.needs.values(), *each.may_use.values()))
+
+
+def test_every_feature_has_a_hand_computed_example() -> None:
+    examples = "\n".join(file.read_text() for file in Path(__file__).parent.glob("test_features_*.py"))
+    assert [name for name in catalogue() if not re.search(rf"\b{name}\b", examples)] == []
 
 
 def test_the_documentation_is_current() -> None:

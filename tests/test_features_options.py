@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
-from knowable import NAN, options, value
+from knowable import NAN, bars, options, value
 
+from earlysignal_core.features.interactions import iv_rank_x_volume_trend
 from earlysignal_core.features.options import iv_rank, options_put_call_ratio_change
 from earlysignal_core.features.sentiment import sentiment_options_shift
 
@@ -33,6 +34,12 @@ def test_the_rank_of_todays_volatility() -> None:
         125 / 126
     )
     assert np.isnan(value(iv_rank, options("A", np.ones(252), 1.0, np.r_[volatility[:-1], NAN])))
+
+
+def test_the_rank_times_the_trend_of_the_volume() -> None:
+    risen = options("A", np.ones(252), 1.0, np.r_[np.full(251, 0.2), 0.3])
+    volume = np.arange(1.0, 11)  # a slope of 1 a session, over a mean of 5.5
+    assert value(iv_rank_x_volume_trend, risen, bars("A", np.full(10, 50.0), volume=volume)) == pytest.approx(1 / 5.5)
 
 
 def test_the_shift_is_against_the_puts() -> None:

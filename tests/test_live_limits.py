@@ -4,6 +4,7 @@ import multiprocessing
 import time
 import uuid
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -101,6 +102,18 @@ def test_no_stretch_of_time_holds_more_than_is_allowed(requests, seconds, n):
         at.append(clock.now())
     moments = pd.Series(1, index=pd.DatetimeIndex(at))
     assert moments.rolling(pd.Timedelta(seconds=seconds)).sum().max() <= requests
+
+
+@given(
+    st.integers(1, 60), st.floats(0.1, 100), st.lists(st.floats(0, 1), min_size=100, max_size=100), st.integers(0, 99)
+)
+def test_nor_does_it_where_requests_miss_their_turns_by_as_much_as_they_may(requests, seconds, late, long):
+    limits, limit = LocalLimits(FakeClock()), Limit(requests, seconds)
+    late[:long] = [1.0] * long
+    turns = [limits.reserve("toy", limit) + share * limit.patience for share in late]
+    sent = np.sort(turns)
+    within = np.arange(1, len(sent) + 1) - np.searchsorted(sent, sent - seconds, side="right")
+    assert within.max() <= requests
 
 
 def _worker(database, addresses, name):

@@ -19,8 +19,6 @@ _SHARE = 0.97
 """Of the allowance: requests that were sent in time may still arrive a little closer together."""
 
 _NO_TIME = 0.001  # seconds
-_LATE = 0.25
-"""Of the interval: with it, the allowance of a window holds from eight requests in it on."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,16 @@ class Limit:
     def interval(self) -> float:
         """Seconds from one request to the next."""
         return self.seconds / (self.requests * _SHARE)
+
+    @property
+    def patience(self) -> float:
+        """Seconds by which a request may miss its turn: a busy machine wakes nobody to the millisecond.
+
+        With less than `seconds * (1 / _SHARE - 1)` no window holds more than is allowed. Half of it is left to the
+        wire, or less where turns come so fast that half of it is nothing beside their distance.
+        """
+        spare = self.seconds * (1 / _SHARE - 1)
+        return min(0.9 * spare, max(spare / 2, self.interval / 4))
 
 
 class Limits(Protocol):
@@ -79,7 +87,7 @@ def wait_for_turn(limits: Limits, provider: str, limit: Limit, clock: Clock, ask
             clock.sleep(wait)
             wait = limits.paused(provider)  # another may have been told to stop meanwhile
         late = (clock.now() - due).total_seconds()
-        if last_try or late <= max(_LATE * limit.interval, _NO_TIME):
+        if last_try or late <= max(limit.patience, _NO_TIME):
             return  # who overslept would come too close to the next, and takes another turn
 
 
