@@ -160,7 +160,8 @@ def _fitted(dataset: Dataset, rows: pd.DataFrame, seeds: int) -> tuple[FloatArra
     models = [train(dataset, EnsembleSettings(members=(Member(params={"seed": seed}),))) for seed in range(seeds)]
     bundles = [model for model in models if isinstance(model, Bundle)]
     importance = pd.DataFrame([bundle.metadata["importance"] for bundle in bundles]).mean()
-    return np.mean([bundle.predict(rows) for bundle in bundles], axis=0), importance.to_dict()
+    score = np.mean([bundle.predict(rows) for bundle in bundles], axis=0)
+    return score, {str(name): float(share) for name, share in importance.items()}
 
 
 def _compared(

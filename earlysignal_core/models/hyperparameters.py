@@ -59,9 +59,8 @@ def record(lake: Lake, quarter: Quarter, found: Sequence[Tuned]) -> None:
         }
         for each in found
     ]
-    lake.write_bytes(f"{BY_QUARTER}/{quarter}.json", to_json(members))
-    every = {version_stem(each): {"quarter": str(each), "members": _read(lake, each)} for each in quarters(lake)}
-    lake.write_bytes(FILE, to_json(every))
+    lake.write_bytes(f"{BY_QUARTER}/{quarter}.json", to_json({"quarter": str(quarter), "members": members}))
+    lake.write_bytes(FILE, to_json({version_stem(each): _read(lake, each) for each in quarters(lake)}))
 
 
 def quarters(lake: Lake) -> list[Quarter]:
@@ -78,7 +77,7 @@ def ensemble_of(lake: Lake, settings: Settings, until: Cutoff) -> EnsembleSettin
     before = [quarter for quarter in quarters(lake) if moment_of(quarter) < moment_of(until)] if settings.tuned else []
     if not before:
         return settings.ensemble
-    found = {_hashable(each): each["params"] for each in _read(lake, before[-1])}
+    found = {_hashable(each): each["params"] for each in _read(lake, before[-1])["members"]}
 
     def with_tuned(member: Member) -> Member:
         return member.model_copy(update={"params": {**found.get(_hashable(_key(member)), {}), **member.params}})
@@ -94,6 +93,6 @@ def _hashable(key: dict[str, Any]) -> tuple[Any, ...]:
     return key["algorithm"], key["window_months"], tuple(key["families"])
 
 
-def _read(lake: Lake, quarter: Quarter) -> list[dict[str, Any]]:
-    members: list[dict[str, Any]] = json.loads(lake.read_bytes(f"{BY_QUARTER}/{quarter}.json"))
-    return members
+def _read(lake: Lake, quarter: Quarter) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(lake.read_bytes(f"{BY_QUARTER}/{quarter}.json"))
+    return content
