@@ -51,7 +51,7 @@ def standing(ledger: RememberingLedger, since: datetime, until: datetime) -> pd.
     """Return what `outcomes.standing` does."""
     said = predictions.Kept.of(ledger)
     asked = said.rows(said.places(since, until))
-    told, n = Kept.of(ledger).of_predictions(asked["id"]), len(asked["id"])
+    told, n = Kept.of(ledger).of_predictions(np.asarray(asked["id"])), len(asked["id"])
     is_label = told["horizon"] == Horizon.LABEL
     flags = {f"has_{horizon}": _any(told["row"], told["horizon"] == horizon, n) for horizon in Horizon}
     with_event = is_label & (told["status"] != OutcomeStatus.NO_EVENT)
@@ -75,7 +75,7 @@ def read(
     if ids is not None:
         places = places[np.isin(np.asarray(said.told["id"])[places], np.asarray(ids, dtype=np.int64))]
     asked = said.rows(places)
-    told, n = Kept.of(ledger).of_predictions(asked["id"]), len(places)
+    told, n = Kept.of(ledger).of_predictions(np.asarray(asked["id"])), len(places)
     known = np.flatnonzero(told["outcome_date"] <= pd.Timestamp(utc(known_at)).to_datetime64())
     told = {name: values[known] for name, values in told.items()}
     chosen = _one_a_horizon(told, as_announced=as_announced)
