@@ -266,7 +266,7 @@ def _centred(draws: FloatArray, value: float) -> FloatArray:
 
     Resampling adds noise to every bin, and so to this sum of distances: what it adds is taken off.
     """
-    return np.maximum(draws - draws.mean() + value, 0)
+    return np.asarray(np.maximum(draws - draws.mean() + value, 0))
 
 
 def _with_intervals(

@@ -102,11 +102,8 @@ class Resamples:
     @classmethod
     def draw(cls, companies: Any, *, seed: int, resamples: int = RESAMPLES) -> "Resamples":
         """Draw companies; rows with the same name (the share classes of one company) are drawn together."""
-        if isinstance(companies, np.ndarray) and companies.dtype.kind == "U":  # none is missing
-            names, company = np.unique(companies, return_inverse=True)
-        else:
-            company, names = pd.factorize(pd.Series(companies, dtype="str"), sort=True)
-        return cls(company.astype(np.int64), _drawn(len(names), seed, resamples))
+        company, size = _numbered(companies)
+        return cls(company, _drawn(size, seed, resamples))
 
     @property
     def companies(self) -> int:
@@ -134,6 +131,15 @@ class Resamples:
         for start in range(0, len(self.counts), size):
             batch = slice(start, start + size)
             yield batch, self.counts[batch]
+
+
+def _numbered(companies: Any) -> tuple[IntArray, int]:
+    """Return the number of each row's company in alphabetical order, and how many there are."""
+    if isinstance(companies, np.ndarray) and companies.dtype.kind == "U":  # none is missing: the quick way
+        names, numbers = np.unique(companies, return_inverse=True)
+        return numbers.astype(np.int64), len(names)
+    numbers, named = pd.factorize(pd.Series(companies, dtype="str"), sort=True)
+    return numbers.astype(np.int64), len(named)
 
 
 @lru_cache(maxsize=16)

@@ -42,10 +42,10 @@ class FeaturesAhead:
     def table(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Return the feature table of some examples of one `as_of`, as `features_of` does."""
         table, places = self._table(Quarter.of(rows["as_of"].iloc[0]))
-        asked = [places.get(key) for key in _keys(rows)]
-        if None in asked:
+        held = [places[key] for key in _keys(rows) if key in places]
+        if len(held) < len(rows):
             return features_of(self._lake, self._source, rows, self._features)
-        return table.iloc[asked].set_axis(rows.index)
+        return table.iloc[held].set_axis(rows.index)
 
     def _examples_of(self, quarter: Quarter) -> pd.DataFrame:
         first, end = (day.tz_localize("UTC") for day in (quarter.start, (quarter + 1).start))

@@ -155,8 +155,7 @@ def read(
         missing with the returns).
     """
     if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
-        chosen = {"known_at": known_at, "as_announced": as_announced, "ids": ids}
-        return outcomes_kept.read(ledger, since, until, **chosen)
+        return outcomes_kept.read(ledger, since, until, known_at=known_at, as_announced=as_announced, ids=ids)
     window = (_predictions.c.prediction_date > utc(since)) & (_predictions.c.prediction_date <= utc(until))
     if ids is not None:
         window &= _predictions.c.id.in_(ids)

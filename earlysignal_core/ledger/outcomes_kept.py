@@ -34,6 +34,11 @@ class Kept(Growing):
         kept.read_on(ledger)
         return kept
 
+    def _taken(self, new: pd.DataFrame) -> pd.DataFrame:
+        # As NumPy holds them: what is counted from here on are plain arrays.
+        moments, correct = new["outcome_date"].dt.tz_localize(None), new["correct_prediction"]
+        return new.assign(outcome_date=moments, correct_prediction=correct.to_numpy("float64", na_value=np.nan))
+
     def of_predictions(self, ids: Places) -> dict[str, Any]:
         """Return the revisions of some predictions (their ids in order), and ``row``, the place of each among them."""
         of = np.asarray(self.told["prediction_id"])
@@ -46,11 +51,11 @@ def standing(ledger: RememberingLedger, since: datetime, until: datetime) -> pd.
     """Return what `outcomes.standing` does."""
     said = predictions.Kept.of(ledger)
     asked = said.rows(said.places(since, until))
-    told, n = Kept.of(ledger).of_predictions(asked["id"]), len(asked["id"])
+    told, n = Kept.of(ledger).of_predictions(np.asarray(asked["id"])), len(asked["id"])
     is_label = told["horizon"] == Horizon.LABEL
     flags = {f"has_{horizon}": _any(told["row"], told["horizon"] == horizon, n) for horizon in Horizon}
     with_event = is_label & (told["status"] != OutcomeStatus.NO_EVENT)
-    observed = _greatest(told["row"][with_event], _moments(told)[with_event], n)
+    observed = _greatest(told["row"][with_event], told["outcome_date"][with_event], n)
     asked |= {**flags, "observed_at": pd.DatetimeIndex(observed, tz="UTC").array}
     return pd.DataFrame(asked, copy=False)
 
@@ -70,8 +75,8 @@ def read(
     if ids is not None:
         places = places[np.isin(np.asarray(said.told["id"])[places], np.asarray(ids, dtype=np.int64))]
     asked = said.rows(places)
-    told, n = Kept.of(ledger).of_predictions(asked["id"]), len(places)
-    known = np.flatnonzero(_moments(told) <= pd.Timestamp(utc(known_at)).tz_localize(None).to_datetime64())
+    told, n = Kept.of(ledger).of_predictions(np.asarray(asked["id"])), len(places)
+    known = np.flatnonzero(told["outcome_date"] <= pd.Timestamp(utc(known_at)).to_datetime64())
     told = {name: values[known] for name, values in told.items()}
     chosen = _one_a_horizon(told, as_announced=as_announced)
     told = {name: values[chosen] for name, values in told.items()}
@@ -80,12 +85,11 @@ def read(
     status[told["row"][of_label]] = told["status"][of_label]
     of_prices = np.flatnonzero(~of_label)
     gone = told["status"][of_prices] == OutcomeStatus.DELISTED
-    correct = pd.array(told["correct_prediction"], dtype="boolean").to_numpy("float64", na_value=np.nan)
     asked |= {
         "status": pd.array(status, dtype="str"),
         # A figure belongs to one horizon: of the others it is missing.
         **{name: _only(told["row"], told[name], n) for name in FIGURES},
-        "correct_prediction": _boolean(_only(told["row"], correct, n)),
+        "correct_prediction": _boolean(_only(told["row"], told["correct_prediction"], n)),
         "delisted": _boolean(_only(told["row"][of_prices], gone, n)),
     }
     return pd.DataFrame(asked, copy=False)
@@ -105,10 +109,6 @@ def _one_a_horizon(told: dict[str, Any], *, as_announced: bool) -> Places:
     is_first[1:] = (row[1:] != row[:-1]) | (of[1:] != of[:-1])
     chosen: Places = by[is_first]
     return chosen
-
-
-def _moments(told: dict[str, Any]) -> npt.NDArray[np.datetime64]:
-    return pd.DatetimeIndex(told["outcome_date"]).tz_localize(None).to_numpy()
 
 
 def _any(row: Places, hit: npt.NDArray[np.bool_], rows: int) -> npt.NDArray[np.bool_]:

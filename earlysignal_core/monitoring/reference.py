@@ -210,7 +210,8 @@ def usual(rows: pd.DataFrame, column: str, how_far: Callable[[FloatArray], float
     if time.empty:
         return np.nan
     months = pd.date_range(time.iloc[-1], time.iloc[0], freq=f"-{WINDOW_DAYS}D")[::-1]
-    edges = np.searchsorted(time.to_numpy(), months.to_numpy(), side="right").tolist()
+    moments, ends = (each.to_numpy("datetime64[ns]") for each in (time, months))
+    edges = np.searchsorted(moments, ends, side="right").tolist()
     windows = [sample(rows[column].iloc[start:end]) for start, end in pairwise(edges)]
     distances = [how_far(window) for window in windows if len(window) >= MIN_VALUES]
     return float(np.quantile(distances, USUAL)) if len(distances) >= MIN_WINDOWS else np.nan

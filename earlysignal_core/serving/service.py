@@ -72,7 +72,9 @@ class EarlySignalService:
         self._models = models or ModelCache(lake)
         self._features = active_features(source)
         by_itself = partial(features_of, lake, source, features=self._features)
-        self._table = by_itself if features_ahead is None else features_ahead.table
+        self._table: Callable[[pd.DataFrame], pd.DataFrame] = (
+            by_itself if features_ahead is None else features_ahead.table
+        )
 
     def predict(self, symbol: str, announced_on: pd.Timestamp, as_of: pd.Timestamp) -> Answer:
         """Answer for one announcement.
