@@ -133,8 +133,8 @@ def production_performance(
     rows = predictions.sort_values(["as_of", "symbol", "event"], ignore_index=True)
     labelled = rows[rows["label"].notna()].reset_index(drop=True)
     drawn = Resamples.draw(_days(labelled["announced_on"]), seed=0)
-    judged = (labelled[name] for name in ("label", "probability", "threshold", "never"))
-    (by_name, draws), n = watched(*judged, drawn), len(labelled)
+    label, probability, threshold, never = (labelled[name] for name in ("label", "probability", "threshold", "never"))
+    (by_name, draws), n = watched(label, probability, threshold, never, drawn), len(labelled)
     base_rate = by_name["base_rate"].value
     against = {name: figure.value for name, figure in by_name.items()} | {
         "half": 0.5,
