@@ -15,7 +15,7 @@ from earlysignal_core.sources.synthetic.world import World
 from earlysignal_core.trading_calendar import position
 
 SESSIONS = ("bmo", "amc")
-# Consensus estimates are cut to this fraction as the regime breaks; a cut in half would be refused as a broken column.
+# Consensus estimates are cut to this fraction as the regime breaks; much less would be refused as a broken column.
 BROKEN_EARNINGS = 0.85
 COVERED_DAYS = 200  # before its announcement, an estimate is first published
 PESSIMISM, REVISION_DRIFT = -0.0003, 0.0010  # of the estimate a day: mean, and for a standard deviation of revision
