@@ -68,8 +68,9 @@ def _fill(lake: Lake, source: TapeSource, last: int) -> None:
     collect_universe(source, lake)
     back = partitions_back(active_features(source.description), source.description)
     for table, quarters in back.items():
-        for quarter in source.description.quarters[-(last + quarters) :]:
-            if not lake.has(table, quarter):
+        first = source.description.event_quarters[-last] - quarters
+        for quarter in source.description.quarters:
+            if quarter >= first and not lake.has(table, quarter):
                 lake.write(table, quarter, source.read(table, quarter))
 
 
