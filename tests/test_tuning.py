@@ -100,6 +100,7 @@ def test_the_search_begins_at_the_fixed_recipe_and_sees_the_train_part_alone(mad
     assert tune(other, LOGISTIC, database, 6).log_loss > found.log_loss + 0.01
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_and_loses_and_doubles_no_trial(made: Dataset, database: str) -> None:
     """The same trials in the end as of a search that nobody killed, whose study is in another database."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
