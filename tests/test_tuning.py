@@ -122,7 +122,7 @@ def test_a_killed_search_goes_on_and_loses_and_doubles_no_trial(made: Dataset, d
     assert {state for _, state, _ in trials} <= {"COMPLETE", "PRUNED"}
     assert [params for *_, params in trials[: len(halfway)]] == [params for *_, params in halfway]
     undisturbed = tune(
-        Dataset(Q, made.frame, made.lineage | {"content_sha256": "a study apart"}), LOGISTIC, database, 24
+        Dataset(Q, made.frame, made.lineage | {"content_sha256": "a study apart"}), LOGISTIC, database, 14
     )
     assert undisturbed == resumed
     assert tune(made, LOGISTIC, database, 14) == resumed  # and nothing is searched again
