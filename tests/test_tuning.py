@@ -100,6 +100,7 @@ def test_the_search_begins_at_the_fixed_recipe_and_sees_the_train_part_alone(mad
     assert tune(other, LOGISTIC, database, 6).log_loss > found.log_loss + 0.01
 
 
+@pytest.mark.long
 def test_a_killed_search_goes_on_and_loses_and_doubles_no_trial(made: Dataset, database: str) -> None:
     """The same trials in the end as of a search that nobody killed, whose study is in another database."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
@@ -121,7 +122,7 @@ def test_a_killed_search_goes_on_and_loses_and_doubles_no_trial(made: Dataset, d
     assert {state for _, state, _ in trials} <= {"COMPLETE", "PRUNED"}
     assert [params for *_, params in trials[: len(halfway)]] == [params for *_, params in halfway]
     undisturbed = tune(
-        Dataset(Q, made.frame, made.lineage | {"content_sha256": "a study apart"}), LOGISTIC, database, 24
+        Dataset(Q, made.frame, made.lineage | {"content_sha256": "a study apart"}), LOGISTIC, database, 14
     )
     assert undisturbed == resumed
     assert tune(made, LOGISTIC, database, 14) == resumed  # and nothing is searched again
