@@ -1,6 +1,8 @@
 """The card of a model says what is known of it, and nothing that is not; the bundle stays as it is."""
 
+import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +85,21 @@ def test_another_revision_is_not_shown_with_the_figures_of_the_one_that_was_judg
     second = str(save(lake, bundle("another")).version)
     assert second == "v2018.3.1"
     assert "not judged yet" in card(lake, second)
+
+
+def test_a_challenger_is_judged_by_the_steps_of_its_recipe_and_not_at_all_where_there_is_none(lake: Lake) -> None:
+    day = bundle("a day")
+    metadata = {name: value for name, value in day.metadata.items() if name != "quarter"} | {"day": "2018-09-03"}
+    version = str(save(lake, replace(day, metadata=metadata)).version)
+    assert "not judged yet" in card(lake, version)
+    rows = judge(lake, "v2018.3.0").drop(columns=["version", "never"])
+    rows["trained_on"] = np.where(rows["announced_on"] < "2018-08-01", "2018-07-01", "2018-08-01")
+    for steps, said in ((rows.iloc[:0], "not judged yet"), (rows, f"{COMPANIES} announcements")):
+        sink = io.BytesIO()
+        steps.to_parquet(sink, index=False)
+        lake.write_bytes(f"forward/{version}.parquet", sink.getvalue())
+        assert said in card(lake, version)
+    assert "forecast by 2 models of this recipe" in card(lake, version)
 
 
 def test_the_defects_that_the_audit_has_found_are_told_and_what_was_kept_is_not_one(lake: Lake) -> None:

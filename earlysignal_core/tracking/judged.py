@@ -79,11 +79,9 @@ def judged(lake: Lake, bundle: Bundle) -> Judged | None:
     refitted month by month since its champion's cutoff.
     """
     rows = _of_day(lake, bundle) if isinstance(bundle.until, Day) else _of_quarter(lake, bundle)
-    if rows is None:
+    if rows is None or (rows := rows[rows["label"].notna()]).empty:  # a young champion leaves no step to walk
         return None
-    rows = _with_estimates(lake, rows[rows["label"].notna()])
-    if rows.empty:
-        return None
+    rows = _with_estimates(lake, rows)
     drawn = Resamples.draw(rows["company"], seed=0)
     measured = measure(
         rows["label"], rows["probability"], rows["threshold"], rows[NEVER], drawn, rows["surprise"].to_numpy()
