@@ -111,7 +111,7 @@ def evaluation(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) 
             "figures": shown(figures_table(judged), 40),
             "curves": picture("ROC, calibration, confusion", plots.panel(judged)),
             "predictions without an outcome": judged.unlabelled,
-            **{f"card of {version}": card(lake, version) for version in judged.versions},
+            **{f"card of {version}": card(context, lake, version) for version in judged.versions},
             "dagster/column_schema": schema_of(lake.read(PREDICTIONS, [quarter])),
         }
     )

@@ -266,14 +266,16 @@ def retrain(
     day, production = day_of(context), production_of(lake, ledger)
     request = requests.begin(context, day, production, config.reason, config.window_months)
     model = daily.retrain(day, production, request)
-    yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(model, request, lake))
+    yield dg.MaterializeResult(asset_key="challenger", metadata=_of_model(context, model, request, lake))
     kind = daily.challenge(day, production, request, model)
     # Without an end: what a person has decided meanwhile may have put the judgement off.
     judged = decisions.read(ledger, since=Hour.CHALLENGE.of(day) - pd.Timedelta(1, "us"))
     yield dg.MaterializeResult(asset_key="promotion", metadata=_of_judgement(kind, judged, ledger))
 
 
-def _of_model(model: Bundle | NoModelYet, request: RetrainRequest, lake: Lake) -> dict[str, Any]:
+def _of_model(
+    context: dg.AssetExecutionContext, model: Bundle | NoModelYet, request: RetrainRequest, lake: Lake
+) -> dict[str, Any]:
     caused = {"cause": request.cause, "request": request.id, "attempt": request.attempts}
     if isinstance(model, NoModelYet):
         return {**caused, "no model yet": model.reason}
@@ -281,7 +283,7 @@ def _of_model(model: Bundle | NoModelYet, request: RetrainRequest, lake: Lake) -
     return {
         **caused,
         "version": model.version,
-        "card": card(lake, str(model.version)),
+        "card": card(context, lake, str(model.version)),
         "folder": f"{FOLDER}/{model.version}",
         "window": f"{request.window_months} months" if request.window_months else "all history, or as set",
         **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),

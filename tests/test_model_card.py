@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from carded import COMPANIES, Q, bundle, forecasts, judge, made
+from carded import COMPANIES, Q, bundle, judge, made
 
 from earlysignal_core.audit.finding import Finding, to_frame
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.bundle import CUTOFF_OF_DAY, load, save
+from earlysignal_core.models.bundle import load, save
 from earlysignal_core.quarterly import AUDIT
-from earlysignal_core.serving.judging import FOLDER as FORWARD
 from earlysignal_core.tracking.card import write_card
 from earlysignal_core.tracking.judged import judged
 
@@ -40,16 +39,6 @@ def test_a_model_that_nobody_has_judged_says_so(lake: Lake) -> None:
     assert "iv_rank no table `options`" in text
     assert "Members are those of today." in text
     assert "have not been audited yet" in text
-
-
-def test_a_challenger_whose_forecasts_have_no_outcome_yet_is_not_judged(lake: Lake) -> None:
-    of_day = bundle()
-    saved = save(lake, replace(of_day, metadata=of_day.metadata | {CUTOFF_OF_DAY: "2018-07-02"}))
-    sink = io.BytesIO()
-    forecasts(str(saved.version)).iloc[:0].assign(trained_on="2018-07-01").to_parquet(sink)
-    lake.write_bytes(f"{FORWARD}/{saved.version}.parquet", sink.getvalue())
-    assert judged(lake, saved) is None
-    assert "not judged yet" in card(lake, str(saved.version))
 
 
 def test_the_slices_are_those_of_the_announcements_with_n_interval_and_base_rate(lake: Lake) -> None:
@@ -96,6 +85,21 @@ def test_another_revision_is_not_shown_with_the_figures_of_the_one_that_was_judg
     second = str(save(lake, bundle("another")).version)
     assert second == "v2018.3.1"
     assert "not judged yet" in card(lake, second)
+
+
+def test_a_challenger_is_judged_by_the_steps_of_its_recipe_and_not_at_all_where_there_is_none(lake: Lake) -> None:
+    day = bundle("a day")
+    metadata = {name: value for name, value in day.metadata.items() if name != "quarter"} | {"day": "2018-09-03"}
+    version = str(save(lake, replace(day, metadata=metadata)).version)
+    assert "not judged yet" in card(lake, version)
+    rows = judge(lake, "v2018.3.0").drop(columns=["version", "never"])
+    rows["trained_on"] = np.where(rows["announced_on"] < "2018-08-01", "2018-07-01", "2018-08-01")
+    for steps, said in ((rows.iloc[:0], "not judged yet"), (rows, f"{COMPANIES} announcements")):
+        sink = io.BytesIO()
+        steps.to_parquet(sink, index=False)
+        lake.write_bytes(f"forward/{version}.parquet", sink.getvalue())
+        assert said in card(lake, version)
+    assert "forecast by 2 models of this recipe" in card(lake, version)
 
 
 def test_the_defects_that_the_audit_has_found_are_told_and_what_was_kept_is_not_one(lake: Lake) -> None:

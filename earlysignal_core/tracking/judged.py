@@ -79,10 +79,9 @@ def judged(lake: Lake, bundle: Bundle) -> Judged | None:
     refitted month by month since its champion's cutoff.
     """
     rows = _of_day(lake, bundle) if isinstance(bundle.until, Day) else _of_quarter(lake, bundle)
-    known = None if rows is None else rows[rows["label"].notna()]
-    if known is None or known.empty:
+    if rows is None or (rows := rows[rows["label"].notna()]).empty:  # a young champion leaves no step to walk
         return None
-    rows = _with_estimates(lake, known)
+    rows = _with_estimates(lake, rows)
     drawn = Resamples.draw(rows["company"], seed=0)
     measured = measure(
         rows["label"], rows["probability"], rows["threshold"], rows[NEVER], drawn, rows["surprise"].to_numpy()
