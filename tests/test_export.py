@@ -4,14 +4,13 @@ import re
 
 import pandas as pd
 import pytest
-from pyarrow import ArrowInvalid
 from running import digests
 from stand_ins.world import World
 from typer.testing import CliRunner
 
 from earlysignal_assets.cli import app
 from earlysignal_assets.workspace import Workspace
-from earlysignal_core.errors import SourceError
+from earlysignal_core.errors import LakeError, SourceError
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarterly import SOURCE, collect, collect_universe, described
 from earlysignal_core.settings import Settings, SyntheticSettings
@@ -61,7 +60,7 @@ def test_a_tape_that_could_not_be_finished_leaves_nothing(tmp_path):
     collect_universe(source, lake)
     collect(source, lake, "earnings", source.description.quarters[-2:])
     (tmp_path / "lake" / "earnings" / f"{source.description.last}.parquet").write_bytes(b"broken")
-    with pytest.raises(ArrowInvalid):
+    with pytest.raises(LakeError, match="is damaged"):
         export_tape(lake, described(lake), tmp_path / "out" / "tape")
     assert list((tmp_path / "out").iterdir()) == []
 

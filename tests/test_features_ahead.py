@@ -19,7 +19,7 @@ def test_a_quarter_at_once_is_what_each_day_would_have_made(production_lake: Lak
     ahead, features = FeaturesAhead(lake, source), active_features(source)
     examples = scheduled_examples(lake, source, FIRST, LAST)
     days = [rows.reset_index(drop=True) for _, rows in examples.groupby("as_of")]
-    assert len(days) > 20
+    assert len(days) > 10
     for first, last in ((FIRST, LAST), (LAST - pd.Timedelta(days=9), LAST), (LAST - pd.Timedelta(hours=1), LAST)):
         pd.testing.assert_frame_equal(ahead.scheduled(first, last), scheduled_examples(lake, source, first, last))
     for rows in days[::6]:
