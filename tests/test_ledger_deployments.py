@@ -189,8 +189,10 @@ def test_a_decision_of_another_kind_causes_nothing(ledger: Ledger) -> None:
 
 def test_a_promotion_before_the_champion_began_is_refused(ledger: Ledger) -> None:
     promote(ledger, A, over=None, days=2)
-    with pytest.raises(BrokenConstraintError, match="ends_after_it_began"):
+    with pytest.raises(LedgerError, match=r"v2018\.3\.0 is the champion since .* Remedy: look whether"):
         promote(ledger, B, over=A, days=1)
+    assert serving(ledger) == A
+    assert kinds(ledger) == ["promotion"]
 
 
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

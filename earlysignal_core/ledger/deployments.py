@@ -248,7 +248,19 @@ def begin(
 
 
 def end(connection: Connection, deployment: Deployment, decision: Decision, ended_by: int) -> None:
-    """End a deployment, and with it the A/B test that it takes part in, within the transaction of its decision."""
+    """End a deployment, and with it the A/B test that it takes part in, within the transaction of its decision.
+
+    Raises
+    ------
+    LedgerError
+        If it began after the decision.
+    """
+    if decision.at < deployment.since:
+        raise LedgerError(
+            f"{deployment.version} is the {deployment.role} since {deployment.since:%Y-%m-%d %H:%M:%S} UTC, and the "
+            f"decision that would end it ({decision.kind}) is of {decision.at:%Y-%m-%d %H:%M:%S} UTC. Remedy: look "
+            f"whether this machine's clock has been set back, and decide again when that moment has passed."
+        )
     statement = update(_table).where(_table.c.id == deployment.id)
     connection.execute(statement.values(until=utc(decision.at), ended_by=ended_by))
     tests = schema.ml_ab_tests
