@@ -1,9 +1,10 @@
 """Several models as one: each member has its algorithm, window and features, and they are summed in log odds."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.models.algorithm import Fitted, FloatArray, algorithm
 from earlysignal_core.models.calibration import log_odds
 from earlysignal_core.settings import EnsembleSettings, Member
+
+One = TypeVar("One")
+Made = TypeVar("Made")
 
 
 class TooLittleToLearnError(EarlySignalError):
@@ -118,9 +122,8 @@ def choose(
     """
     label = frame["label"].to_numpy(dtype="float64")
     end = frame.loc[validation, "as_of"].min()
-    members: list[dict[str, Any]] = []
-    fitted: list[Fitted] = []
-    for member in ensemble.members:
+
+    def fitted_until_worse(member: Member) -> tuple[dict[str, Any], Fitted]:
         named = _features(member, features)
         chosen = {**algorithm(member.algorithm).PARAMS, **member.params}
         rows = learned & _within(frame["as_of"], end, member.window_months)
@@ -129,16 +132,11 @@ def choose(
         best, size = algorithm(member.algorithm).fit_until_worse(
             X[rows], label[rows], X[validation], label[validation], named, chosen
         )
-        members.append(
-            {
-                "algorithm": member.algorithm,
-                "params": chosen,
-                "features": named,
-                "trees": size,
-                "window_months": member.window_months,
-            }
-        )
-        fitted.append(best)
+        told = {"params": chosen, "features": named, "trees": size, "window_months": member.window_months}
+        return {"algorithm": member.algorithm, **told}, best
+
+    found = _side_by_side(fitted_until_worse, ensemble.members)
+    members, fitted = [member for member, _ in found], [best for _, best in found]
     if len(members) == 1:
         return members[0], Pool([(list(range(len(members[0]["features"]))), fitted[0])], [1.0], 0.0)
     union = [name for name in features if any(name in member["features"] for member in members)]
@@ -164,19 +162,27 @@ def refit(model: Mapping[str, Any], frame: pd.DataFrame, end: pd.Timestamp) -> P
         A member's window holds one outcome only.
     """
     label = frame["label"].to_numpy(dtype="float64")
-    fitted = []
-    for member in members_of(model):
+
+    def fitted_anew(member: Mapping[str, Any]) -> Fitted:
         rows = _within(frame["as_of"], end, member.get("window_months"))
         _check(label[rows], member["algorithm"], member.get("window_months"))
         X = frame[member["features"]].to_numpy(dtype="float64")[rows]
         way = algorithm(member["algorithm"])
-        fitted.append(way.fit(X, label[rows], member["features"], member["trees"], member["params"]))
+        return way.fit(X, label[rows], member["features"], member["trees"], member["params"])
+
+    fitted = _side_by_side(fitted_anew, members_of(model))
     return Pool(list(zip(_columns(model), fitted, strict=True)), *_combined(model))
 
 
 def members_of(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return what a bundle says of each member; a model of one is its own."""
     return list(model.get("members", [model]))
+
+
+def _side_by_side(fit: Callable[[One], Made], members: Sequence[One]) -> list[Made]:
+    """Fit members two at a time: each runs on one thread, outside Python, and knows nothing of the others."""
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        return list(threads.map(fit, members))
 
 
 def _weighted(ensemble: EnsembleSettings) -> tuple[list[float], float]:
