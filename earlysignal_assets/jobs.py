@@ -11,6 +11,7 @@ from earlysignal_assets import (
     datasets,
     evaluation,
     experiments,
+    feature_selection,
     features,
     models,
     monitoring,
@@ -20,6 +21,7 @@ from earlysignal_assets import (
 )
 
 DAY_JOB, RETRAIN_JOB = "day", "retrain"
+BACKFILLED = ("companies", "collect", "quarter", "prune", "report")
 _ASSETS = {
     "companies": [caches.universe],
     "collect": [*caches.CACHE_ASSETS, features.labels],
@@ -32,6 +34,7 @@ _ASSETS = {
     ],
     "report": [caches.data_audit, evaluation.walk_forward, experiments.experiment_comparison],
     "tune": [tuning.tuning],
+    "prune": [feature_selection.feature_selection],
     DAY_JOB: [
         production.refreshed_data,
         production.predictions,
@@ -52,6 +55,7 @@ _DESCRIPTIONS = {
     "quarter": "One quarter of the walk-forward: features, dataset, members, model, evaluation. In time order.",
     "report": "Audits the data, judges all quarters together and compares what was trained.",
     "tune": "Searches the parameters of a quarter's members; takes minutes. Nothing runs it by itself.",
+    "prune": "Drops weak features and whole families, and says what each was worth; takes minutes.",
     DAY_JOB: "A day of production: refresh, predict, watch, collect outcomes, decide. The day sensor starts it.",
     RETRAIN_JOB: "Trains a challenger and holds it against the champion. The retrain sensor starts it; a person "
     "asks for one by `manual_retrain`.",

@@ -124,16 +124,16 @@ def run_job(
 
 
 def check_names(assets: Sequence[str]) -> None:
-    """Refuse names of assets that no job has.
+    """Refuse names of assets that a backfill by quarter does not make.
 
     Raises
     ------
     EarlySignalError
         Lists the names that there are.
     """
-    from earlysignal_assets.jobs import JOBS, assets_of
+    from earlysignal_assets.jobs import BACKFILLED, assets_of
 
-    known = [name for job in JOBS for name in assets_of(job.name)]
+    known = [name for job in BACKFILLED for name in assets_of(job)]
     unknown = sorted(set(assets) - set(known))
     if unknown:
         raise EarlySignalError(f"there is no asset {', '.join(unknown)}. Remedy: choose among {', '.join(known)}.")
@@ -179,6 +179,8 @@ def walk_forward(
         for done, quarter in enumerate([*features_before, *judged] if collected else [], start=1):
             progress(str(quarter), done, total)
             run("quarter", [quarter], [FEATURES] if quarter in features_before else select)
+            if select:  # nobody who wants the whole walk-forward waits for a search
+                run("prune", [quarter])
         if collected:
             progress("report", total - 1, total)
             run("report", assets=select or [name for name in assets_of("report") if name != "data_audit"])

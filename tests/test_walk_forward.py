@@ -96,6 +96,19 @@ def test_figures_under_an_assumption_do_not_mix_with_those_without(undisturbed: 
     shutil.rmtree(other.parent)
 
 
+def test_a_backfill_refuses_what_days_have(tmp_path: Path) -> None:
+    refused = run(tmp_path, "backfill", "--select", "predictions")
+    assert refused.returncode == 1
+    assert "no asset predictions. Remedy: choose among universe" in " ".join(refused.stdout.split())
+
+
+@pytest.mark.slow
+def test_a_search_for_features_is_made_where_it_is_asked_for(undisturbed: Path) -> None:
+    done = run(undisturbed, "backfill", "--from", "2015-Q4", "--to", "2015-Q4", "--select", "feature_selection")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Done: prune" in done.stdout
+
+
 def test_a_backfill_of_late_quarters_brings_the_history_that_they_need(undisturbed: Path, tmp_path: Path) -> None:
     assert run(tmp_path, "backfill", "--from", "2015-Q3", "--to", "2015-Q3").returncode == 0
     ours, whole = (digests(workspace(home) / "lake") for home in (tmp_path, undisturbed))
