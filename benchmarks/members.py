@@ -16,9 +16,10 @@ from overhead import seconds
 
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.lake import Lake
+from earlysignal_core.models.base_models import FOLDER as MEMBERS
 from earlysignal_core.models.base_models import fit_base_models
 from earlysignal_core.models.ensemble import TooLittleToLearnError
-from earlysignal_core.settings import EnsembleSettings, Member, Settings
+from earlysignal_core.settings import EnsembleSettings, Member
 
 COMMAND = ["earlysignal", "backfill"]
 ALGORITHMS = ("lightgbm", "xgboost", "catboost", "random_forest", "logistic")
@@ -53,9 +54,11 @@ def main() -> None:
         os.environ["EARLYSIGNAL_ENSEMBLE"] = json.dumps(ensemble.model_dump(mode="json"))
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder)
-            seconds([*COMMAND, *source, "--select", "+dataset"], home)
-            os.environ["EARLYSIGNAL_HOME"] = folder
-            alone = bare(Lake(Settings(tape=tape).lake_url), ensemble)
+            seconds([*COMMAND, *source], home)
+            (at,) = home.glob("*/lake")
+            lake = Lake(str(at))
+            lake.remove_folder(MEMBERS)
+            alone = bare(lake, ensemble)
             wall, cpu = seconds([*COMMAND, *source, "--select", "base_models"], home)
         print(f"{name}: fits {alone:.1f} s, backfill {wall:.1f} s ({cpu:.1f} s CPU), ratio {wall / alone:.2f}")
 
