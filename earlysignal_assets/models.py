@@ -10,6 +10,7 @@ from earlysignal_assets.datasets import DATASET
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
 from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of
 from earlysignal_core.evaluation import plots
+from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
 from earlysignal_core.models.ensemble import members_of
@@ -98,12 +99,23 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
             "members": _members(model.model),
             "importance": shown(importance),
             "most important features": picture("importance", plots.importance(model.metadata["importance"])),
-            "dagster/column_schema": dg.TableSchema([dg.TableColumn(name, "float64") for name in model.features]),
+            "dagster/column_schema": dg.TableSchema(
+                [dg.TableColumn(name, "float64", catalogue()[name].definition) for name in model.features]
+            ),
             "features left out": dg.MetadataValue.json(model.metadata["features_left_out"]),
         }
     )
 
 
-def _members(model: Mapping[str, Any]) -> dg.JsonMetadataValue:
-    keys = ("algorithm", "params", "features", "trees", "window_months")
-    return dg.MetadataValue.json([{key: member.get(key) for key in keys} for member in members_of(model)])
+def _members(model: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
+    rows = [
+        {
+            "algorithm": member["algorithm"],
+            "trees": float(member["trees"]),
+            "features": float(len(member["features"])),
+            "months": member.get("window_months") or "all",
+            "parameters": ", ".join(f"{name} {value}" for name, value in member["params"].items()),
+        }
+        for member in members_of(model)
+    ]
+    return shown(pd.DataFrame(rows))

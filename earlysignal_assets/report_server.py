@@ -22,7 +22,6 @@ FOLDER = "reports"
 _SECTIONS = {"": "Of all quarters", "models": "Model cards", "drift": "Drift, day by day: Evidently's page of each"}
 _NAMES = {
     "walk-forward.html": "The walk-forward: every quarter judged on what its model had not seen",
-    "walk-forward.json": "the same figures, for a script",
     "replay.html": "The replay: policies of when to retrain, side by side",
 }
 _STYLE = "body{font:16px/1.6 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}h2{font-size:1.1rem}"
@@ -79,12 +78,28 @@ def serving(lake: Lake, listener: socket.socket) -> Iterator[None]:
 
 
 def _section(folder: str, paths: list[str]) -> str:
-    """Return the links to what is in a folder: pages before data, the newest day first."""
-    newest_first = sorted((path for path in paths if _folder_of(path) == folder), reverse=True)
-    inside = sorted(newest_first, key=lambda path: not path.endswith(".html"))
-    names = {path: _NAMES.get(path, path.removeprefix(f"{folder}/").removesuffix(".html")) for path in inside}
-    links = "\n".join(f'<li><a href="/{html.escape(p)}">{html.escape(name)}</a></li>' for p, name in names.items())
-    return f"<h2>{html.escape(_SECTIONS.get(folder, folder))}</h2><ul>\n{links}\n</ul>"
+    """Return the links to what is in a folder, the newest day or version first, each with its figures for a script."""
+    inside = sorted((path for path in paths if _folder_of(path) == folder), key=_by_number, reverse=True)
+    lines = []
+    for path in inside:
+        page, data = f"{path.removesuffix('.json')}.html", f"{path.removesuffix('.html')}.json"
+        if path.endswith(".html"):
+            name = _NAMES.get(path, path.removeprefix(f"{folder}/").removesuffix(".html"))
+            figures = f" ({_link(data, 'its figures, for a script')})" if data in inside else ""
+            lines.append(_link(path, name) + figures)
+        elif page not in inside:
+            lines.append(_link(path, path.removeprefix(f"{folder}/")))
+    items = "\n".join(f"<li>{line}</li>" for line in lines)
+    return f"<h2>{html.escape(_SECTIONS.get(folder, folder))}</h2><ul>\n{items}\n</ul>"
+
+
+def _link(path: str, name: str) -> str:
+    return f'<a href="/{html.escape(path)}">{html.escape(name)}</a>'
+
+
+def _by_number(path: str) -> list[tuple[int, str]]:
+    """Sort by what numbers say: v2018.10.0 is newer than v2018.9.0."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path)]
 
 
 def _folder_of(path: str) -> str:

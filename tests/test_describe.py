@@ -23,6 +23,10 @@ def test_a_narrow_table_is_shown_in_place() -> None:
     ]
 
 
+def test_large_numbers_are_written_out() -> None:
+    assert shown(pd.DataFrame({"rows": [10_058.0], "value": [1234.5]})).value.endswith("| 10,058 | 1,234 |")
+
+
 def test_what_is_left_out_is_counted() -> None:
     assert shown(pd.DataFrame({"n": range(5)}), 3).value.endswith("| 2 |\n\n2 more")
 

@@ -18,6 +18,9 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     lake.write_bytes("reports/walk-forward/report.html", b"<h1>All quarters</h1>")
     lake.write_bytes("reports/walk-forward.html", b"")
     lake.write_bytes("reports/walk-forward.json", b"")
+    for version in ("v2018.9.0", "v2018.10.0"):
+        lake.write_bytes(f"reports/models/{version}.html", b"")
+        lake.write_bytes(f"reports/models/{version}.json", b"")
     for day in ("2018-02-01", "2018-02-03", "2018-02-02"):
         lake.write_bytes(f"reports/drift/{day}.html", b"")
     lake.write_bytes("reports/2018-Q3.html", b"<h1>One quarter</h1>")
@@ -53,6 +56,9 @@ def test_the_list_says_what_each_report_is_pages_first_and_the_newest_day_first(
     places = [page.index(f'href="/drift/2018-02-0{day}.html">2018-02-0{day}<') for day in (3, 2, 1)]
     assert places == sorted(places)
     assert page.index("walk-forward.html") < page.index("walk-forward.json") < places[0]
+    cards = [page.index(f'href="/models/v2018.{number}.0.html">v2018.{number}.0<') for number in (10, 9)]
+    assert cards == sorted(cards)
+    assert page.count("<li>") == page.count('.html"'), "figures stand beside their page"
 
 
 @pytest.mark.parametrize(
