@@ -4,6 +4,7 @@ import dagster as dg
 import pandas as pd
 
 from earlysignal_assets.describe import OWNER, Materialized, alerts_shown, numbers, shown
+from earlysignal_assets.legend import legend
 from earlysignal_assets.limits import DRIFT_CHECKS, METRICS_CHECKS, QUALITY_CHECKS, results, specs
 from earlysignal_assets.partitions import DAYS, day_of
 from earlysignal_assets.production import outcomes, predictions, production_of, retrain_decision
@@ -15,7 +16,7 @@ from earlysignal_core.ledger.vocabulary import Severity
 from earlysignal_core.monitoring.daily_records import DRIFT, METRICS, QUALITY, page_of
 from earlysignal_core.settings import Settings
 
-GROUP = "monitoring"
+GROUP, LEGEND = "monitoring", "what the figures mean"
 
 
 @dg.asset(
@@ -49,6 +50,7 @@ def drift_report(
             "Evidently's page": dg.MetadataValue.url(link) if lake.exists(page) else no_page,
             "the ten farthest features": shown(shown_worst, 10) if shown_worst is not None else "none to show",
             **numbers(record.figures),
+            LEGEND: legend(record.figures),
         },
         check_results=results(DRIFT, record, DRIFT_CHECKS),
     )
@@ -73,7 +75,8 @@ def live_data_quality(
     record = daily.check_quality(day_of(context), production_of(lake, ledger))
     tables = {name: shown(table, 60) for name, table in record.tables.items()}
     return dg.MaterializeResult(
-        metadata={**tables, **numbers(record.figures)}, check_results=results(QUALITY, record, QUALITY_CHECKS)
+        metadata={**tables, **numbers(record.figures), LEGEND: legend(record.figures)},
+        check_results=results(QUALITY, record, QUALITY_CHECKS),
     )
 
 
@@ -102,7 +105,8 @@ def production_metrics(
     served = record.tables.get("served", pd.DataFrame(columns=["figure", "value"]))
     plotted = record.figures | dict(zip(served["figure"], served["value"].astype("float64"), strict=True))
     return dg.MaterializeResult(
-        metadata={**tables, **numbers(plotted)}, check_results=results(METRICS, record, METRICS_CHECKS)
+        metadata={**tables, **numbers(plotted), LEGEND: legend(plotted)},
+        check_results=results(METRICS, record, METRICS_CHECKS),
     )
 
 

@@ -78,10 +78,8 @@ def run(
 ) -> dg.ExecuteInProcessResult:
     from earlysignal_assets.resources import LedgerResource
 
-    modules = [
-        getattr(assets, name)
-        for name in ("caches", "features", "datasets", "models", "tuning", "evaluation", "experiments")
-    ]
+    names = "caches features datasets models tuning evaluation feature_selection experiments"
+    modules = [getattr(assets, name) for name in names.split()]
     found = dg.load_assets_from_modules([*modules, assets.production, assets.monitoring, assets.sharing])
     resources = {"lake": lake, "source": source(tape), "ledger": LedgerResource()}
     defs = dg.Definitions(found, jobs=assets.jobs.JOBS, resources=resources, executor=dg.in_process_executor)
@@ -130,6 +128,10 @@ def test_a_day_is_one_run_that_shows_what_it_did_and_can_be_repeated(
     told = alerts.read(ledger)
     assert len(told) == sum(made["alerts"][severity] for severity in ("info", "warning", "critical")) > 0
     assert all(title in made["alerts"]["of the last seven days"] for title in told["title"])
+    for monitor in ("drift_report", "live_data_quality", "production_metrics"):
+        told = {name for name, value in made[monitor].items() if isinstance(value, float)}
+        unexplained = {name for name in told if f"`{name}`" not in made[monitor]["what the figures mean"]}
+        assert {name for name in unexplained if not name.startswith(("age_days_", "volume_share_"))} == set()
     checks = done.get_asset_check_evaluations()
     assert len(checks) == 17
     assert {check.asset_key.to_user_string(): check.partition for check in checks}["predictions"] == DAY
