@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from earlysignal_assets.clock import decision_time, expect_within, parse_moment, refuse_live
+from earlysignal_assets.requests import LAUNCHED_BY, PERSON
 from earlysignal_core import operations
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
@@ -152,7 +153,7 @@ def set_clock(
 def job(name: str, op: dg.OpDefinition, config: type[dg.Config]) -> dg.JobDefinition:
     """Return the job of one op that a person starts."""
     # They take a moment and should not wait behind a queue of backfilled quarters.
-    tags = {"earlysignal/by": "person", "dagster/priority": "10"}
+    tags = {LAUNCHED_BY: PERSON, "dagster/priority": "10"}
     told = f"By hand, from the Launchpad. {op.description}"
     # What the Launchpad holds when it opens: every field, those that must be filled in as empty text.
     fields = {key: "" if field.is_required() else field.default for key, field in config.model_fields.items()}

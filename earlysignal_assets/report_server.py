@@ -19,7 +19,11 @@ from earlysignal_core.lake import Lake
 
 FOLDER = "reports"
 
-_SECTIONS = {"": "Of all quarters", "models": "Model cards", "drift": "Drift, day by day: Evidently's page of each"}
+_SECTIONS = {
+    "": "Of all quarters",
+    "models": "Model cards: v2018.3.0 is the model of a quarter, v2018.301.0 one that was trained on 1 March",
+    "drift": "Drift, day by day: Evidently's page of each",
+}
 _NAMES = {
     "walk-forward.html": "The walk-forward: every quarter judged on what its model had not seen",
     "replay.html": "The replay: policies of when to retrain, side by side",

@@ -15,6 +15,7 @@ from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import RetrainState, Severity
 
 DAY, CAUSE, REQUEST, ATTEMPT = "earlysignal/day", "earlysignal/cause", "earlysignal/request", "earlysignal/attempt"
+LAUNCHED_BY, PERSON = "earlysignal/by", "person"
 ATTEMPTS_ALLOWED = 3
 # These runs are tried again by our own sensors, which number the attempts; Dagster must not do it as well.
 _NO_RETRY = {"dagster/max_retries": "0"}
@@ -99,6 +100,8 @@ def note_failure(
         retrain_requests.fail(ledger, request, attempt, message, now, attempts_allowed=allowed, run_id=run_id)
     elif standing is not None and standing.run_id == run_id:  # materialised by hand: nobody tries it again
         retrain_requests.fail(ledger, standing.id, standing.attempts, message, now, attempts_allowed=1)
+    if tags.get(LAUNCHED_BY) == PERSON:  # who has launched it looks at it, and a refusal is nobody else's alarm
+        return
     day, body = now.tz_localize(None).normalize(), f"Attempt {attempt}, run {run_id}. {message}"
     key, title = f"run_failed:{what}:{attempt}", f"Run failed: {what}"
     raise_alert(ledger, Alert(key, day, now, Severity.CRITICAL, title, body, "run failed"))

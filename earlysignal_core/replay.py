@@ -258,6 +258,8 @@ def replay(
 
 def _expect_days(source: SourceDescription, first: pd.Timestamp, last: pd.Timestamp) -> None:
     begins, ends = source.event_quarters[0].start, source.quarters[-1].end
+    if first > last:
+        raise ReplayError(f"{first:%Y-%m-%d} comes after {last:%Y-%m-%d}. Remedy: begin with the earlier day.")
     if not begins <= first <= last <= ends:
         raise ReplayError(
             f"{first:%Y-%m-%d} to {last:%Y-%m-%d} cannot be replayed: `{source.name}` has days from {begins:%Y-%m-%d} "

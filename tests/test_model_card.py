@@ -68,7 +68,7 @@ def test_a_judged_model_shows_its_figures_and_the_same_lake_gives_the_same_bytes
     assert load(lake, "v2018.3.0") == before
     assert "not judged yet" not in text
     assert f"Walk-forward: {len(rows)} announcements from 2018-07-10 to 2018-08-02" in text
-    assert "✗ It ranks no better than a coin." in text  # one sector right, one wrong
+    assert "○ Whether it ranks better than a coin cannot be told." in text  # one sector right, one wrong
     assert re.search(r"A 12 3 25.0 % [\d.]+ to [\d.]+ % 18\.\d % 1.000", text.replace("\u202f", " "))
 
 
@@ -78,6 +78,15 @@ def test_a_claim_is_made_where_the_whole_interval_bears_it(lake: Lake) -> None:
     rows.loc[0, "probability"] = 0.11
     lake.write("predictions", Q, rows)
     assert "✓ It ranks announcements by how likely a large beat is." in card(lake)
+    lake.write("predictions", Q, rows.assign(probability=0.7 - rows["probability"]))
+    assert "✗ It ranks no better than a coin." in card(lake)
+
+
+def test_the_window_of_a_retrain_is_that_of_its_dataset(lake: Lake) -> None:
+    for name, months, said in (("whole", None, "all history"), ("cut", 12, "12 months")):
+        made = bundle(name)
+        version = str(save(lake, replace(made, metadata=dict(made.metadata) | {"window_months": months})).version)
+        assert f"size 3, {said}" in card(lake, version)
 
 
 def test_another_revision_is_not_shown_with_the_figures_of_the_one_that_was_judged(lake: Lake) -> None:

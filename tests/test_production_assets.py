@@ -392,6 +392,13 @@ def test_a_retrain_by_hand_that_fails_is_not_tried_again(
     assert retrain_requests.in_flight(ledger) is None
 
 
+def test_a_refusal_of_what_a_person_asks_for_is_nobody_elses_alarm(assets: ModuleType, ledger: Ledger) -> None:
+    from earlysignal_assets.requests import note_failure
+
+    note_failure(ledger, "manual_promotion", {"earlysignal/by": "person"}, "theirs", "is frozen", NOW)
+    assert alerts.read(ledger).empty
+
+
 def test_any_other_run_that_fails_is_told(assets: ModuleType, instance: dg.DagsterInstance, ledger: Ledger) -> None:
     days.move_clock(ledger, NOW)
     fail(assets, instance, ledger, "quarter", {"dagster/partition": "2015-10"})

@@ -160,7 +160,7 @@ def _refuse_if_filled(connection: Connection, schema: str) -> None:
         if connection.scalar(select(select(literal(1)).select_from(table_named(name)).exists())):
             raise BackupError(
                 f"the ledger `{schema}` is not empty: table `{name}` has rows. Nothing is changed. Remedy: restore "
-                f"into another schema or database."
+                f"into an empty one: another EARLYSIGNAL_HOME, or another database."
             )
 
 

@@ -94,7 +94,7 @@ def refuse_if_frozen(connection: Connection, refusal: str) -> None:
     if stopped is not None:
         raise FrozenError(
             f"{refusal}: promotions are stopped since {stopped.since} ({stopped.cause}). "
-            f"Remedy: lift that with `earlysignal unfreeze`."
+            f"Remedy: lift that with `earlysignal unfreeze --reason …`, or the job `manual_unfreeze`."
         )
 
 

@@ -256,7 +256,7 @@ def check_version(version: str) -> None:
         Says how to write one.
     """
     if version != AUTO and not _NAMED.fullmatch(version):
-        raise BundleError(f"`{version}` is no version. Remedy: write it like v1.2.0, or `auto`.")
+        raise BundleError(f"`{version}` is no version. Remedy: write it like v1.2.0.")
 
 
 def _candidates(until: Cutoff, version: str) -> Iterator[str]:
@@ -281,7 +281,8 @@ def _record(lake: Lake, version: str) -> tuple[dict[str, Any], dict[str, str]]:
     if not lake.exists(f"{FOLDER}/{version}/{METADATA}"):
         raise BundleError(
             f"there is no finished model {version} in the lake {lake}. Finished: "
-            f"{', '.join(versions(lake)) or 'none'}. Remedy: train it (`earlysignal backfill --select models`)."
+            f"{', '.join(versions(lake)) or 'none'}. Remedy: choose one of these. A quarter's is trained by "
+            f"`earlysignal backfill --select models`; that of a day comes with a copy of the lake's folder `models`."
         )
     try:
         metadata = json.loads(lake.read_bytes(f"{FOLDER}/{version}/{METADATA}"))

@@ -179,6 +179,16 @@ def members_of(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return list(model.get("members", [model]))
 
 
+def window_of(member: Mapping[str, Any], metadata: Mapping[str, Any]) -> int | None:
+    """Return how many months of history a member of a bundle was fitted on: its own or its dataset's, or None for all.
+
+    A retrain has its window in the dataset. Models that were made before it was kept with them say all.
+    """
+    return min(
+        (months for months in (member.get("window_months"), metadata.get("window_months")) if months), default=None
+    )
+
+
 def _side_by_side(fit: Callable[[One], Made], members: Sequence[One]) -> list[Made]:
     """Fit members two at a time: each runs on one thread, outside Python, and knows nothing of the others."""
     with ThreadPoolExecutor(max_workers=2) as threads:

@@ -76,6 +76,7 @@ def _combined(dataset: Dataset, ensemble: EnsembleSettings, members: BaseModels)
             "dataset_sha256": dataset.lineage["content_sha256"],
             "code_version": code_version(),
             **libraries(ensemble),
+            "window_months": dataset.lineage["settings"]["window_months"],
             "rows": len(y),
             "large_beats": int(y.sum()),
             "base_rate": float(y.mean()),

@@ -18,7 +18,7 @@ from earlysignal_core.evaluation.resampling import LEVEL
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import Bundle, load
-from earlysignal_core.models.ensemble import members_of
+from earlysignal_core.models.ensemble import members_of, window_of
 from earlysignal_core.quarterly import AUDIT, described
 from earlysignal_core.tracking.judged import Judged, judged
 
@@ -26,32 +26,43 @@ CARDS = "reports/models"
 # Findings that are no defects: moves and surprises that were looked at and kept.
 _NO_DEFECTS = ("genuine_move", "extreme_surprise")
 _IMPORTANT = 12
-# The figure, what its whole interval must exceed, and what then can be said, or else.
+# An ability that lies within this of the limit is none that anybody could use.
+_MARGIN = 0.05
+# The figure, what its whole interval must exceed, and what can be said then, or where none of it is usable, or else.
 _ABILITIES = (
-    ("auc", 0.5, "It ranks announcements by how likely a large beat is.", "It ranks no better than a coin."),
+    (
+        "auc",
+        0.5,
+        "It ranks announcements by how likely a large beat is.",
+        "It ranks no better than a coin.",
+        "Whether it ranks better than a coin cannot be told.",
+    ),
     (
         "brier_skill",
         0.0,
         "Its probabilities say more than the base rate.",
         "Its probabilities say no more than the base rate.",
+        "Whether its probabilities say more than the base rate cannot be told.",
     ),
     (
         "auc_within_company",
         0.5,
         "It knows something of when a company beats, and not only which companies do.",
         "It knows which companies beat, not when.",
+        "Whether it knows when a company beats cannot be told.",
     ),
     (
         "auc_given_large_surprise",
         0.5,
         "It knows something of the direction of a large surprise.",
         "It knows whose figures surprise, not in which direction.",
+        "Whether it knows the direction of a large surprise cannot be told.",
     ),
 )
 
 
 class Claim(NamedTuple):
-    """What a model can (or cannot) do, and what that rests on."""
+    """What a model can or cannot do, or what is open, and what that rests on."""
 
     tone: str
     text: str
@@ -99,7 +110,7 @@ def render(lake: Lake, bundle: Bundle, known: Judged | None) -> str:
         bundle=bundle,
         source=source,
         lineage=_lineage(lake, bundle),
-        members=members_of(bundle.model),
+        members=[(member, window_of(member, bundle.metadata)) for member in members_of(bundle.model)],
         families=_families(bundle.features),
         importance=[(name, weight, _meaning(name)) for name, weight in importance],
         judged=known,
@@ -145,9 +156,9 @@ def _defects(lake: Lake) -> list[tuple[str, int, str]] | None:
 
 
 def _claims(known: Judged) -> Iterator[Claim]:
-    """Yield what the figures bear; a claim is made only where the whole interval does."""
+    """Yield what the figures bear: a claim, also that of an inability, is made only where the whole interval does."""
     found = known.figures
-    for name, above, can, cannot in _ABILITIES:
+    for name, above, can, cannot, open_ in _ABILITIES:
         part = found[name]
         if not part.defined:
             continue
@@ -156,8 +167,12 @@ def _claims(known: Judged) -> Iterator[Claim]:
         if name == "brier_skill":
             error, chance = percent(found["ece"].value), percent(found["ece_of_calibrated"].value)
             grounds += f" Forecast and observed rate differ by {error} on average, by chance alone by {chance}."
-        able = part.above(above)
-        yield Claim("can" if able else "cannot", can if able else cannot, grounds)
+        if part.above(above):
+            yield Claim("can", can, grounds)
+        elif part.below(above + _MARGIN):
+            yield Claim("cannot", cannot, grounds)
+        else:
+            yield Claim("open", open_, grounds)
     accuracy, never = found["accuracy_at_half"], found["accuracy_of_never"]
     if accuracy.defined:
         text = f"Accuracy says nothing here: “never” is right {percent(never.value)} of the time."

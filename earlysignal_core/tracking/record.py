@@ -15,7 +15,7 @@ from earlysignal_core.evaluation.resampling import Figure
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import FOLDER, Bundle, load
 from earlysignal_core.models.bundle import versions as model_versions
-from earlysignal_core.models.ensemble import members_of
+from earlysignal_core.models.ensemble import members_of, window_of
 from earlysignal_core.quarterly import EVALUATIONS, REPORT
 from earlysignal_core.quarterly import FIGURES as WALK_FORWARD
 from earlysignal_core.tracking.card import figures_of, path_of
@@ -169,7 +169,7 @@ def _parameters(bundle: Bundle, workspace: str) -> dict[str, str]:
         "algorithm": " + ".join(member["algorithm"] for member in members),
         "voting": model.get("voting", "–"),
         "trees": model["trees"],
-        "window_months": ", ".join(str(member.get("window_months") or "all") for member in members),
+        "window_months": ", ".join(str(window_of(member, metadata) or "all") for member in members),
         "calibration": model["calibration"]["kind"],
         "threshold": f"{bundle.threshold:.6f}",
         "features": len(bundle.features),
