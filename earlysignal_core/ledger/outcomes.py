@@ -102,8 +102,8 @@ def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of `predictions.read` without features, oldest first; ``has_label``, ``has_7d`` and ``has_30d``,
-        whether there is an outcome of the horizon, be it that there was no event; ``observed_at``, the moment of the
+        ``id, event, symbol, announced_on, as_of, prediction_date``, oldest first; ``has_label``, ``has_7d`` and
+        ``has_30d``, whether there is an outcome of the horizon, be it that there was no event; ``observed_at``, the moment of the
         label's newest revision, missing without an event.
     """
     if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
@@ -113,7 +113,7 @@ def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
     observed = func.max(_table.c.outcome_date).filter(with_event).label("observed_at")
     has = [func.bool_or(_table.c.horizon == horizon, type_=Boolean()).label(f"has_{horizon}") for horizon in Horizon]
     statement = (
-        select(*_OF_PREDICTION, *has, observed)
+        select(*(_predictions.c[name] for name in outcomes_kept.STANDING), *has, observed)
         .outerjoin(_table, _table.c.prediction_id == _predictions.c.id)
         .where(window)
         .group_by(_predictions.c.id)

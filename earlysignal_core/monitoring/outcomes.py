@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.audit.level_shifts import LOOK_BACK as SESSIONS_BEFORE
+from earlysignal_core.audit.level_shifts import Flags
 from earlysignal_core.datasets.labels import NO_EVENT_AFTER
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import close_to_close
@@ -105,15 +106,15 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
     steps = pd.concat(told, ignore_index=True).sort_values("outcome_date", kind="stable") if told else _NO_STEPS
     added = _recorded(ledger, steps)
     pending = {horizon: _pending(asked, steps, horizon) for horizon in _horizons(source)}
-    oldest = [frame["prediction_date"].min() for frame in pending.values() if len(frame)]
+    waiting = asked.loc[np.logical_or.reduce([*pending.values()]), "prediction_date"]
     return Collected(
         recorded=added,
-        waiting={horizon: len(frame) for horizon, frame in pending.items()},
-        oldest_waiting=min(oldest, default=None),
+        waiting={horizon: int(which.sum()) for horizon, which in pending.items()},
+        oldest_waiting=waiting.min() if len(waiting) else None,
         overdue=sum(
-            int((_knowable_by(frame, horizon) + OVERDUE_AFTER < now).sum())
-            for horizon, frame in pending.items()
-            if len(frame)
+            int((_knowable_by(asked, horizon)[which] + OVERDUE_AFTER < now).sum())
+            for horizon, which in pending.items()
+            if which.any()
         ),
     )
 
@@ -184,13 +185,14 @@ def first_results(earnings: pd.DataFrame) -> pd.DataFrame:
 def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> list[pd.DataFrame]:
     if asked.empty:
         return []
-    asked = asked.assign(no_event_from=_knowable_by(asked, Horizon.LABEL))
     quarters = quarters_since(lake, source, "earnings", asked["as_of"].min(), now)
+    asked = asked[["id", "event", "has_label", "observed_at"]].assign(no_event_from=_knowable_by(asked, Horizon.LABEL))
     found = known_results(lake, quarters, now)
     told = asked.merge(found[["event", "surprise", "label", KNOWABLE]], on="event")
     told = told[told[KNOWABLE] <= told["no_event_from"] + LOOK_BACK]
-    first = told.groupby("id")[KNOWABLE].min().reindex(asked["id"]).set_axis(asked.index)
-    none = asked[~asked["has_label"] & (asked["no_event_from"] <= now) & ~(first <= asked["no_event_from"])]
+    over = asked[~asked["has_label"] & (asked["no_event_from"] <= now)]
+    in_time = told.loc[told[KNOWABLE] <= told["no_event_from"], "id"]
+    none = over[~over["id"].isin(in_time)]
     told = told[~(told[KNOWABLE] <= told["observed_at"])]
     figures = {"actual_class": told["label"], "earnings_surprise_pct": told["surprise"]}
     return [
@@ -200,10 +202,11 @@ def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.
 
 
 def _returns(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
-    windows = [
-        _windows(asked[~asked[f"has_{horizon}"]], horizon) for horizon in _horizons(source) if horizon in RETURN_DAYS
-    ]
-    ended = [frame[closes()[frame["last"]] <= now] for frame in windows]
+    ended = []
+    for horizon in (horizon for horizon in _horizons(source) if horizon in RETURN_DAYS):
+        last = _last(asked, horizon)
+        which = np.flatnonzero(~asked[f"has_{horizon}"].to_numpy() & (closes()[last] <= now))
+        ended.append(asked[["id", "symbol", "first"]].iloc[which].assign(horizon=horizon, last=last[which]))
     if not sum(len(frame) for frame in ended):
         return _NO_STEPS
     asked = pd.concat(ended, ignore_index=True)
@@ -229,7 +232,7 @@ class _Returns:
     """
 
     def __init__(self, asked: pd.DataFrame, prices: Prices) -> None:
-        bars = prices.bars.sort_values("session", kind="stable")
+        bars = prices.bars
         self._asked, self._everybody = asked, bars[["session", KNOWABLE]]
         self._prices = replace(prices, bars=bars[bars["symbol"].isin(asked["symbol"].unique())])
         self._first, self._last = asked["first"].to_numpy(), asked["last"].to_numpy()
@@ -281,19 +284,23 @@ class _Returns:
 
     def _bars_known_from(self, place: IntArray) -> pd.Series:
         """Return the moment from which the bar of each row's session was known, NaT where there is none."""
-        wanted = pd.DataFrame({"symbol": self._asked["symbol"], "session": sessions()[place]})
-        bars = self._prices.bars[["symbol", "session", KNOWABLE]]
-        found: pd.Series = wanted.merge(bars, on=["symbol", "session"], how="left", validate="m:1")[KNOWABLE]
-        return found
+        bars = self._prices.bars
+        symbols = bars["symbol"].cat.categories
+        held = _day_number(bars["session"]) * len(symbols) + bars["symbol"].cat.codes.to_numpy()
+        wanted = _day_number(sessions()[place]) * len(symbols) + symbols.get_indexer(self._asked["symbol"])
+        at = np.searchsorted(held, wanted)
+        is_held = np.append(held, -1)[at] == wanted
+        moments = bars[KNOWABLE].array.take(np.where(is_held, at, -1), allow_fill=True)
+        return pd.Series(moments, index=self._asked.index)
 
     def _traded_since(self, place: IntArray) -> pd.Series:
         """Return the moment from which a bar of a session or a later one was known, of whatever symbol; NaT before."""
-        by_session = self._everybody.groupby("session")[KNOWABLE].min()
-        since = by_session[::-1].cummin()[::-1]
-        after = position(since.index).searchsorted(place)
-        never = pd.Series([pd.NaT], dtype="datetime64[ns, UTC]")
-        found: pd.Series = pd.concat([since, never]).iloc[after]
-        return found.set_axis(self._asked.index)
+        traded, begins = np.unique(self._everybody["session"].to_numpy(), return_index=True)
+        moments = self._everybody[KNOWABLE].to_numpy("datetime64[ns]")
+        earliest = np.minimum.reduceat(moments, begins) if len(begins) else moments
+        since = np.append(np.minimum.accumulate(earliest[::-1])[::-1], np.datetime64("NaT", "ns"))
+        after = position(traded).searchsorted(place)
+        return pd.Series(pd.DatetimeIndex(since[after], tz="UTC"), index=self._asked.index)
 
     def _splits_after(self, both: pd.Series) -> list[pd.Series]:
         """Return, wave by wave, the moments at which a split within a window became known after both its bars."""
@@ -319,10 +326,10 @@ def _horizons(source: SourceDescription) -> list[Horizon]:
     return [horizon for horizon in Horizon if horizon is Horizon.LABEL or "ohlcv" in source.tables]
 
 
-def _pending(asked: pd.DataFrame, steps: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
-    """Return the predictions of which nothing is known at a horizon, after some steps."""
+def _pending(asked: pd.DataFrame, steps: pd.DataFrame, horizon: Horizon) -> Flags:
+    """Say of which predictions nothing is known at a horizon, after some steps."""
     told = steps.loc[steps["horizon"] == horizon, "prediction_id"]
-    return asked[~asked[f"has_{horizon}"] & ~asked["id"].isin(told)]
+    return ~(asked[f"has_{horizon}"].to_numpy() | np.isin(asked["id"].to_numpy(), told.to_numpy()))
 
 
 def _knowable_by(asked: pd.DataFrame, horizon: Horizon) -> pd.Series:
@@ -330,7 +337,7 @@ def _knowable_by(asked: pd.DataFrame, horizon: Horizon) -> pd.Series:
     if horizon is Horizon.LABEL:
         expected: pd.Series = asked["announced_on"].dt.tz_localize("UTC") + NO_EVENT_AFTER
         return expected
-    return pd.Series(closes()[_windows(asked, horizon)["last"] + SURE_SESSIONS], index=asked.index)
+    return pd.Series(closes()[_last(asked, horizon) + SURE_SESSIONS], index=asked.index)
 
 
 def _from_their_sessions(asked: pd.DataFrame) -> pd.DataFrame:
@@ -339,9 +346,13 @@ def _from_their_sessions(asked: pd.DataFrame) -> pd.DataFrame:
     return asked.assign(day=day, first=position(day))
 
 
-def _windows(asked: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
-    """Add the horizon and the last session of its window, the last one that lies within its days."""
-    return asked.assign(horizon=horizon, last=position(asked["day"] + pd.Timedelta(days=RETURN_DAYS[horizon])))
+def _last(asked: pd.DataFrame, horizon: Horizon) -> IntArray:
+    """Return the last session of each window, the last one that lies within its days."""
+    return position(asked["day"] + pd.Timedelta(days=RETURN_DAYS[horizon]))
+
+
+def _day_number(days: Any) -> IntArray:
+    return np.asarray(days, dtype="datetime64[D]").astype(np.int64)
 
 
 def quarters_since(

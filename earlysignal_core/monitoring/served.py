@@ -1,6 +1,6 @@
 """What was served, as the monitors take it: one row an event, and nothing that was not known at the moment."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -10,12 +10,11 @@ import pandas as pd
 
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
-from earlysignal_core.evaluation.resampling import Figure, one_a_company, undefined
+from earlysignal_core.evaluation.resampling import Figure, IntArray, one_a_company, undefined
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
-from earlysignal_core.ledger.predictions import Prediction
 from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, OutcomeStatus, RetrainState
 from earlysignal_core.models.bundle import BundleError, metadata_of
 from earlysignal_core.monitoring import performance
@@ -47,7 +46,8 @@ _JUDGED = [
 ]
 _NO_MOMENTS = np.empty(0, dtype="datetime64[ns]")
 _NO_RESULTS = first_results(no_rows("earnings"))
-_OF_PREDICTION = {"id", *(column.name for column in fields(Prediction))}
+_OF_A_ROW = ["id", "event", "symbol", "as_of", "prediction_date", "predicted_probability"]
+_OF_AN_EVENT = [*_OF_A_ROW, "announced_on", "model_version", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -115,14 +115,16 @@ def recent_rows(ledger: Ledger, now: pd.Timestamp, days: int, version: str | Non
         a probability. One that was made without knowing any feature tells nothing of them and is left out.
     """
     chosen: dict[str, Any] = {"served": True} if version is None else {"versions": [version]}
-    found = _one_an_event(predictions.read(ledger, now - days * _DAY, now, features=True, **chosen)).sort_values("id")
-    features = [name for name in found.columns if name not in _OF_PREDICTION]
-    # A feature that no row has is missing in all, also where there are no rows.
-    features += [name for name in catalogue() if name not in features]
-    values = found.reindex(columns=features).to_numpy(dtype="float64")
+    found = predictions.read(ledger, now - days * _DAY, now, features=True, columns=_OF_A_ROW, **chosen)
+    features = [name for name in found.columns if name not in _OF_A_ROW]
+    last = np.sort(_last_of_each_event(found))  # in the order of the ids
+    values = found[features].to_numpy(dtype="float64")[last]
     known = ~np.isnan(values).all(axis=1)
-    told = found.loc[known, ["event", "symbol", "as_of", "predicted_probability"]].reset_index(drop=True)
-    rows: pd.DataFrame = pd.concat([told, pd.DataFrame(values[known], columns=features)], axis=1)
+    told = found[["event", "symbol", "as_of", "predicted_probability"]].iloc[last[known]].reset_index(drop=True)
+    # A feature that no row has is missing in all, also where there are no rows.
+    absent = [name for name in catalogue() if name not in features]
+    values = np.hstack([values[known], np.full((len(told), len(absent)), np.nan)])
+    rows: pd.DataFrame = pd.concat([told, pd.DataFrame(values, columns=[*features, *absent])], axis=1)
     return rows.rename(columns={"predicted_probability": "probability"})
 
 
@@ -145,7 +147,7 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     result counts with its first class. Nothing of `no_event` is class 0. Share classes of one company have one result,
     which counts once.
     """
-    served = predictions.read(ledger, now - _HISTORY, now, served=True)
+    served = predictions.read(ledger, now - _HISTORY, now, served=True, columns=_OF_AN_EVENT)
     answered = served["predicted_probability"].notna() & (served["model_version"] != predictions.RULE)
     quarters = quarters_since(lake, source, "earnings", now - _COMPANY_QUARTERS * 91 * _DAY, now)
     announcements = lake.derive(first_results, "earnings", quarters, EARNINGS) if quarters else _NO_RESULTS
@@ -261,12 +263,12 @@ def _arrived(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:
     return np.sort(rows[KNOWABLE].to_numpy("datetime64[ns]"))
 
 
-def _one_an_event(found: pd.DataFrame) -> pd.DataFrame:
-    """Keep, of each event, the last prediction with a probability, or the last; in the order of these."""
+def _last_of_each_event(found: pd.DataFrame) -> IntArray:
+    """Return where, of each event, the last prediction with a probability is, or the last; in the order of these."""
     answered = found["predicted_probability"].notna()
     order = np.lexsort([found["id"], found["prediction_date"], answered])
     again = found["event"].iloc[order].duplicated(keep="last").to_numpy()
-    return found.iloc[order[~again]]
+    return np.asarray(order[~again], dtype=np.int64)
 
 
 def _with_outcomes(ledger: Ledger, rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
@@ -292,11 +294,14 @@ def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp
 
     ``came`` says whether it has been announced.
     """
-    chosen = _one_an_event(rows).sort_values("id", ignore_index=True).rename(columns={"announced_on": "expected_on"})
-    found = announcements[["announced_on", "session", KNOWABLE]].reindex(chosen["event"]).reset_index(drop=True)
-    came = found[KNOWABLE] <= now
-    announced_on = found["announced_on"].where(came, chosen["expected_on"])
-    return chosen.assign(announced_on=announced_on, session=found["session"].where(came), came=came)
+    chosen = rows.iloc[np.sort(_last_of_each_event(rows))].reset_index(drop=True)
+    chosen = chosen.rename(columns={"announced_on": "expected_on"})
+    place = announcements.index.get_indexer(chosen["event"])
+    came = announcements[KNOWABLE].array.take(place, allow_fill=True) <= now
+    place = np.where(came, place, -1)
+    announced_on, session = (announcements[name].array.take(place, allow_fill=True) for name in ("announced_on", "session"))
+    chosen["announced_on"] = chosen["expected_on"].where(~came, announced_on)
+    return chosen.assign(session=session, came=came)
 
 
 def _returns(

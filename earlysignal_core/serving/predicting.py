@@ -151,7 +151,8 @@ def rank_and_explain(ledger: Ledger, models: ModelCache, rows: pd.DataFrame, at:
         confidence_level, rank, limit, selected, and ``reasons``: the leading SHAP contributions in words.
     """
     since = at - REFERENCE - pd.Timedelta(days=7)
-    history = predictions.read(ledger, since, at, served=True) if len(rows) else rows
+    asked = ["as_of", "predicted_probability"]
+    history = predictions.read(ledger, since, at, served=True, columns=asked) if len(rows) else rows
     renamed = {"predicted_probability": "probability"}
     chosen = select(rows.rename(columns=renamed), history.rename(columns=renamed))
     told: dict[str, str] = {}
