@@ -41,6 +41,11 @@ class Prices:
         actions = lake.read("corporate_actions", quarters)
         return cls(bars, actions[actions["kind"] == "split"])
 
+    def since(self, moment: pd.Timestamp) -> "Prices":
+        """Return the bars of sessions from a moment (UTC) on, with all splits."""
+        begin = self.bars["session"].searchsorted(moment.tz_localize(None).normalize())
+        return Prices(self.bars.iloc[begin:], self.splits)
+
     def known(self, moment: pd.Timestamp, symbols: Iterable[str] | None = None) -> "Prices":
         """Return what was known at a moment (UTC), of all symbols or of some."""
         wanted = list(symbols or [])

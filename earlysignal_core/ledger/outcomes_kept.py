@@ -78,15 +78,16 @@ def read(
     known_at: datetime,
     as_announced: bool,
     ids: Sequence[int] | None,
+    columns: Sequence[str] | None,
 ) -> pd.DataFrame:
     """Return what `outcomes.read` does."""
     said = predictions.Kept.of(ledger)
     places = said.places(since, until)
     if ids is not None:
         places = places[np.isin(np.asarray(said.told["id"])[places], np.asarray(ids, dtype=np.int64))]
-    asked = said.rows(places)
+    asked = said.rows(places, columns)
     n, names = len(places), (*_OF_A_REVISION, *FIGURES)
-    told = Kept.of(ledger).of_predictions(np.asarray(asked["id"]), names)
+    told = Kept.of(ledger).of_predictions(np.asarray(said.told["id"])[places], names)
     known = np.flatnonzero(told["outcome_date"] <= pd.Timestamp(utc(known_at)).to_datetime64())
     told = {name: values[known] for name, values in told.items()}
     chosen = _one_a_horizon(told, as_announced=as_announced)

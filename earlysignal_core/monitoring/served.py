@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from earlysignal_core.audit.announcements import companies_of
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.resampling import Figure, IntArray, one_a_company, undefined
@@ -32,6 +33,8 @@ WALK_FORWARD_AUC, WALK_FORWARD_AUC_LOW = "walk_forward_auc", "walk_forward_auc_l
 _DAY = pd.Timedelta(days=1)
 # An announcement of the window may be half a year late, and the top 10 % is told by the year before its prediction.
 _HISTORY = 600 * _DAY
+# `LOOK_BACK` sessions before the first window tell of false level shifts.
+_PAST_OF_A_PRICE = 100 * _DAY
 # Two years of announcements tell which symbols are share classes of one company.
 _COMPANY_QUARTERS = 8
 _RENAMED = {
@@ -159,7 +162,7 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     returns, positions = _returns(lake, source, now, rows)
     never = pd.Series([_never(lake, version) for version in rows["model_version"]], dtype="float64")
     judged = rows.rename(columns=_RENAMED).assign(
-        company=rows["symbol"].replace(Announced.of(lake, quarters).share_classes(now)),
+        company=companies_of(rows["symbol"], Announced.of(lake, quarters).share_classes(now)),
         never=never,
         benchmark_7d=returns["benchmark_7d"],
     )
@@ -185,8 +188,8 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
 
 def requests(ledger: Ledger, now: pd.Timestamp, days: int = performance.WINDOW_DAYS) -> pd.DataFrame:
     """Return the prediction requests of the last days, for `operations`: requested_at, latency_ms, failed."""
-    found = prediction_requests.read(ledger, now - days * _DAY, now)
-    return found[["requested_at", "latency_ms"]].assign(failed=found["fallback"] == Fallback.NO_ANSWER)
+    found = prediction_requests.read(ledger, now - days * _DAY, now, ["requested_at", "latency_ms", "fallback"])
+    return found.assign(failed=found.pop("fallback") == Fallback.NO_ANSWER)
 
 
 def retrain_figures(ledger: Ledger, day: pd.Timestamp) -> Retrains:
@@ -243,9 +246,7 @@ def champion_auc(ledger: Ledger, lake: Lake, version: str) -> Figure:
     Of its walk-forward, as its last promotion recorded it (`WALK_FORWARD_AUC`), else of its own test part, whose bound
     is counted from how many events it has; undefined where there is neither.
     """
-    promoted = decisions.read(ledger, kind=DecisionKind.PROMOTION)
-    figures = [told for told, of in zip(promoted["figures"], promoted["subject"], strict=True) if of == version]
-    walked = figures[-1] if figures else {}
+    walked = decisions.last_figures(ledger, DecisionKind.PROMOTION, version) or {}
     if np.isfinite(walked.get(WALK_FORWARD_AUC, np.nan)):
         return Figure(value=walked[WALK_FORWARD_AUC], low=walked.get(WALK_FORWARD_AUC_LOW, np.nan))
     try:
@@ -273,13 +274,13 @@ def _last_of_each_event(found: pd.DataFrame) -> IntArray:
 
 def _with_outcomes(ledger: Ledger, rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """Add to predictions what became of them as announced, and the newest status."""
+    chosen = {"known_at": now, "ids": rows["id"].tolist(), "columns": ["id"]}
     first, newest = (
-        outcomes.read(ledger, now - _HISTORY, now, known_at=now, as_announced=as_announced, ids=rows["id"].tolist())
-        for as_announced in (True, False)
+        outcomes.read(ledger, now - _HISTORY, now, as_announced=as_announced, **chosen) for as_announced in (True, False)
     )
     # Both come in the order of the ids, as these rows do.
-    told = {name: first[name].array for name in first.columns if name not in rows.columns}
-    return rows.assign(**told, newest_status=newest["status"].array)
+    told: pd.DataFrame = pd.concat([rows, first.drop(columns="id")], axis=1)
+    return told.assign(newest_status=newest["status"].array)
 
 
 def _within(days: pd.Series, now: pd.Timestamp) -> pd.Series:
@@ -311,7 +312,8 @@ def _returns(
     first = rows["as_of"].min() if len(rows) else now
     quarters = quarters_since(lake, source, "ohlcv", first - 92 * _DAY, now) if "ohlcv" in source.tables else []
     needed = [*rows["symbol"].unique(), source.benchmark]
-    prices = Prices.load(lake, source, quarters).known(now, needed).on_one_basis()
+    known = Prices.load(lake, source, quarters).since(first - _PAST_OF_A_PRICE).known(now, needed)
+    prices = known.on_one_basis()
     found = outcome_returns(rows, prices, source.benchmark)
     return found.returns, found.positions
 
