@@ -113,12 +113,22 @@ def _twins(earnings: pd.DataFrame) -> pd.DataFrame:
     rows = earnings[["announced_on", "eps_actual"]].assign(symbol=number)
     alike = rows[rows.duplicated(["announced_on", "eps_actual"], keep=False)]
     same = alike.merge(alike, on=["announced_on", "eps_actual"], suffixes=("", "_other"))
-    same = same[same["symbol"] < same["symbol_other"]]
-    pairs = same.groupby(["symbol", "symbol_other"])["announced_on"].agg(["size", "min"]).reset_index()
+    same = same[same["symbol"] < same["symbol_other"]].sort_values("announced_on")
+    pair = (same["symbol"] * len(symbols) + same["symbol_other"]).to_numpy()
+    pair, first, size = np.unique(pair, return_index=True, return_counts=True)
     announcements = np.bincount(number, minlength=len(symbols))
-    pairs["fewest"] = np.minimum(announcements[pairs["symbol"]], announcements[pairs["symbol_other"]])
-    chosen: pd.DataFrame = pairs[pairs["size"] >= np.maximum(_FEWEST_TWINS, _TWIN_SHARE * pairs["fewest"])]
-    return chosen.assign(**{name: symbols.take(chosen[name]) for name in ("symbol", "symbol_other")})
+    symbol, other = np.divmod(pair, max(len(symbols), 1))
+    fewest = np.minimum(announcements[symbol], announcements[other])
+    chosen = np.flatnonzero(size >= np.maximum(_FEWEST_TWINS, _TWIN_SHARE * fewest))
+    return pd.DataFrame(
+        {
+            "symbol": symbols.take(symbol[chosen]),
+            "symbol_other": symbols.take(other[chosen]),
+            "size": size[chosen],
+            "min": same["announced_on"].iloc[first[chosen]].array,
+            "fewest": fewest[chosen],
+        }
+    )
 
 
 def _twin_findings(earnings: pd.DataFrame) -> Iterator[Finding]:

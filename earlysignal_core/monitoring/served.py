@@ -13,6 +13,7 @@ from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.resampling import Figure, IntArray, one_a_company, undefined
 from earlysignal_core.features.catalogue import catalogue
+from earlysignal_core.features.examples import are_among
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
@@ -47,6 +48,8 @@ _JUDGED = [
     *("event", "symbol", "company", "announced_on", "as_of", "version", "probability", "threshold", "never", "label"),
     *("return_7d", "benchmark_7d"),
 ]
+_EARLIER = ["event", "as_of", "predicted_probability"]
+_PENDING = ["announced_on", "predicted_probability", "threshold"]
 _NO_MOMENTS = np.empty(0, dtype="datetime64[ns]")
 _NO_RESULTS = first_results(no_rows("earnings"))
 _OF_A_ROW = ["id", "event", "symbol", "as_of", "prediction_date", "predicted_probability"]
@@ -154,11 +157,10 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     answered = served["predicted_probability"].notna() & (served["model_version"] != predictions.RULE)
     quarters = quarters_since(lake, source, "earnings", now - _COMPANY_QUARTERS * 91 * _DAY, now)
     announcements = lake.derive(first_results, "earnings", quarters, EARNINGS) if quarters else _NO_RESULTS
-    events = _by_event(served[answered], announcements, now)
+    events = _by_event(served if answered.all() else served[answered], announcements, now)
     asked = events if answered.all() else _by_event(served, announcements, now)
     inside = _within(events["announced_on"], now)
-    rows, asked = events[inside].reset_index(drop=True), asked[_within(asked["announced_on"], now)]
-    rows = _with_outcomes(ledger, rows, now)
+    rows = _with_outcomes(ledger, events[inside].reset_index(drop=True), now)
     returns, positions = _returns(lake, source, now, rows)
     never = pd.Series([_never(lake, version) for version in rows["model_version"]], dtype="float64")
     judged = rows.rename(columns=_RENAMED).assign(
@@ -168,20 +170,21 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     )
     status, label = rows["status"], rows["actual_class"]
     ahead = events["announced_on"] > now.tz_localize(None)
-    pending = pd.concat([rows[status.isna()], events[ahead]], ignore_index=True).rename(columns=_RENAMED)
-    came = rows.loc[rows["came"], "event"]
+    pending = pd.concat([rows.loc[status.isna(), _PENDING], events.loc[ahead, _PENDING]], ignore_index=True)
+    came = are_among(positions["event"], rows.loc[rows["came"], "event"])
+    others = are_among(asked.loc[_within(asked["announced_on"], now), "event"], events["event"])
     return Judged(
         predictions=one_a_company(judged[_JUDGED]),
-        earlier=events[~inside].rename(columns=_RENAMED)[["event", "as_of", "probability"]].reset_index(drop=True),
-        positions=positions[positions["event"].isin(came)].reset_index(drop=True),
-        pending=pending[["announced_on", "probability", "threshold"]],
+        earlier=events.loc[~inside, _EARLIER].rename(columns=_RENAMED).reset_index(drop=True),
+        positions=positions[came].reset_index(drop=True),
+        pending=pending.rename(columns=_RENAMED),
         counts={
             "pending": int(status.isna().sum()),
             "no_event": int((status == OutcomeStatus.NO_EVENT).sum()),
             "unlabelled": int((status.isin([OutcomeStatus.OBSERVED, OutcomeStatus.RESTATED]) & label.isna()).sum()),
             "restated": int((rows["newest_status"] == OutcomeStatus.RESTATED).sum()),
             "delisted": int(rows["delisted"].fillna(False).sum()),
-            "not_by_a_model": int((~asked["event"].isin(events["event"])).sum()),
+            "not_by_a_model": int((~others).sum()),
         },
     )
 

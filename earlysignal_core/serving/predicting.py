@@ -10,7 +10,7 @@ import pandas as pd
 from earlysignal_core.errors import EarlySignalError, LakeError
 from earlysignal_core.evaluation.top_decile import REFERENCE
 from earlysignal_core.features.ahead import FeaturesAhead
-from earlysignal_core.features.examples import event_id
+from earlysignal_core.features.examples import are_among, event_id
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import predictions
 from earlysignal_core.ledger.alerts import Alert, raise_alert
@@ -123,7 +123,7 @@ def announced_already(lake: Lake, source: SourceDescription, examples: pd.DataFr
         return examples.iloc[:0]
     earnings = lake.read("earnings", near)
     told = earnings[(earnings[KNOWABLE] <= at) & earnings["eps_actual"].notna()]
-    return examples[examples["event"].isin(event_id(told))]
+    return examples[are_among(examples["event"], event_id(told))]
 
 
 def served_between(ledger: Ledger, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
