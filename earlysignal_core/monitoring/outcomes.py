@@ -101,7 +101,7 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
     """
     finished = days.last_finished(ledger)
     since = _LONG_AGO if finished is None else finished.tz_localize("UTC") - _OPEN_FOR
-    asked = _from_their_sessions(recorded.standing(ledger, since, now))
+    asked = recorded.standing(ledger, since, now)
     told = [part for part in (*_labels(asked, lake, source, now), _returns(asked, lake, source, now)) if len(part)]
     steps = pd.concat(told, ignore_index=True).sort_values("outcome_date", kind="stable") if told else _NO_STEPS
     added = _recorded(ledger, steps)
@@ -112,7 +112,7 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
         waiting={horizon: int(which.sum()) for horizon, which in pending.items()},
         oldest_waiting=waiting.min() if len(waiting) else None,
         overdue=sum(
-            int((_knowable_by(asked, horizon)[which] + OVERDUE_AFTER < now).sum())
+            int((_knowable_by(asked[which], horizon) + OVERDUE_AFTER < now).sum())
             for horizon, which in pending.items()
             if which.any()
         ),
@@ -167,14 +167,26 @@ def results(earnings: pd.DataFrame) -> pd.DataFrame:
     return kept.reset_index(drop=True)
 
 
-def known_results(lake: Lake, quarters: Sequence[Quarter], now: pd.Timestamp) -> pd.DataFrame:
-    """Return `results` of what was known of some quarters at a moment (UTC).
+class _ResultsByEvent:
+    """`results`, and where the steps of each event are: to be made once for many days.
 
-    A step depends only on those before it, so the steps until a moment are those of the rows known until then.
+    Parameters
+    ----------
+    earnings : DataFrame
     """
-    steps = lake.derive(results, "earnings", quarters, EARNINGS) if quarters else results(no_rows("earnings"))
-    known: pd.DataFrame = steps[steps[KNOWABLE] <= now]
-    return known.reset_index(drop=True)
+
+    def __init__(self, earnings: pd.DataFrame) -> None:
+        self.steps = results(earnings)
+        number, events = pd.factorize(self.steps["event"])  # the steps come by event
+        self._events, self._begins = pd.Index(events), np.searchsorted(number, np.arange(len(events) + 1))
+
+    def of(self, events: pd.Series) -> tuple[IntArray, IntArray]:
+        """Return the places of all steps of some events: of the event, and of the step."""
+        at = self._events.get_indexer(events)
+        many = np.where(at >= 0, self._begins[at + 1] - self._begins[at], 0)
+        row = np.repeat(np.arange(len(events)), many)
+        step = self._begins[at][row] + np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many)
+        return row, step
 
 
 def first_results(earnings: pd.DataFrame) -> pd.DataFrame:
@@ -186,27 +198,32 @@ def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.
     if asked.empty:
         return []
     quarters = quarters_since(lake, source, "earnings", asked["as_of"].min(), now)
-    asked = asked[["id", "event", "has_label", "observed_at"]].assign(no_event_from=_knowable_by(asked, Horizon.LABEL))
-    found = known_results(lake, quarters, now)
-    told = asked.merge(found[["event", "surprise", "label", KNOWABLE]], on="event")
-    told = told[told[KNOWABLE] <= told["no_event_from"] + LOOK_BACK]
-    over = asked[~asked["has_label"] & (asked["no_event_from"] <= now)]
-    in_time = told.loc[told[KNOWABLE] <= told["no_event_from"], "id"]
-    none = over[~over["id"].isin(in_time)]
-    told = told[~(told[KNOWABLE] <= told["observed_at"])]
-    figures = {"actual_class": told["label"], "earnings_surprise_pct": told["surprise"]}
+    found = lake.derive(_ResultsByEvent, "earnings", quarters, EARNINGS) if quarters else _NO_RESULTS
+    row, step = found.of(asked["event"])
+    known, ids = found.steps[KNOWABLE].to_numpy("datetime64[ns]")[step], asked["id"].to_numpy()
+    no_event_from = _knowable_by(asked, Horizon.LABEL).to_numpy("datetime64[ns]")
+    present = now.to_datetime64()
+    in_time = (known <= present) & (known <= no_event_from[row])
+    none = ~asked["has_label"].to_numpy() & (no_event_from <= present)
+    none[row[in_time]] = False
+    counts = (known <= present) & (known <= no_event_from[row] + LOOK_BACK.to_timedelta64())
+    counts &= ~(known <= asked["observed_at"].to_numpy("datetime64[ns]")[row])
+    label, surprise = (found.steps[name].to_numpy()[step[counts]] for name in ("label", "surprise"))
+    figures = {"actual_class": label, "earnings_surprise_pct": surprise}
     return [
-        _steps(none, Horizon.LABEL, OutcomeStatus.NO_EVENT, none["no_event_from"]) if len(none) else _NO_STEPS,
-        _steps(told, Horizon.LABEL, OutcomeStatus.OBSERVED, told[KNOWABLE], **figures) if len(told) else _NO_STEPS,
+        _steps(ids[none], Horizon.LABEL, OutcomeStatus.NO_EVENT, no_event_from[none]),
+        _steps(ids[row[counts]], Horizon.LABEL, OutcomeStatus.OBSERVED, known[counts], **figures),
     ]
 
 
 def _returns(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
     ended = []
     for horizon in (horizon for horizon in _horizons(source) if horizon in RETURN_DAYS):
-        last = _last(asked, horizon)
-        which = np.flatnonzero(~asked[f"has_{horizon}"].to_numpy() & (closes()[last] <= now))
-        ended.append(asked[["id", "symbol", "first"]].iloc[which].assign(horizon=horizon, last=last[which]))
+        which = np.flatnonzero(~asked[f"has_{horizon}"].to_numpy())
+        first, last = _window(asked["as_of"].iloc[which], horizon)
+        over = np.flatnonzero(closes()[last] <= now)
+        windows = asked[["id", "symbol"]].iloc[which[over]]
+        ended.append(windows.assign(horizon=horizon, first=first[over], last=last[over]))
     if not sum(len(frame) for frame in ended):
         return _NO_STEPS
     asked = pd.concat(ended, ignore_index=True)
@@ -252,8 +269,9 @@ class _Returns:
         known = self._known_from.notna().to_numpy()
         rows, value = self._asked[known], pd.Series(self._value, index=self._asked.index)[known]
         status = np.where(self._gone[known], OutcomeStatus.DELISTED, OutcomeStatus.OBSERVED)
-        figures = {name: value.where(rows["horizon"] == horizon) for horizon, name in _FIGURE_OF.items()}
-        return _steps(rows, rows["horizon"], status, self._known_from[known].dt.floor(_FINEST), **figures)
+        figures = {name: value.where(rows["horizon"] == horizon).array for horizon, name in _FIGURE_OF.items()}
+        moments = self._known_from[known].dt.floor(_FINEST).to_numpy("datetime64[ns]")
+        return _steps(rows["id"].to_numpy(), rows["horizon"].array, status, moments, **figures)
 
     def _judge(self, moments: pd.Series) -> None:
         """Take the returns that can be had at some moments; without splits to wait for, NaN is one too."""
@@ -337,18 +355,14 @@ def _knowable_by(asked: pd.DataFrame, horizon: Horizon) -> pd.Series:
     if horizon is Horizon.LABEL:
         expected: pd.Series = asked["announced_on"].dt.tz_localize("UTC") + NO_EVENT_AFTER
         return expected
-    return pd.Series(closes()[_last(asked, horizon) + SURE_SESSIONS], index=asked.index)
+    _, last = _window(asked["as_of"], horizon)
+    return pd.Series(closes()[last + SURE_SESSIONS], index=asked.index)
 
 
-def _from_their_sessions(asked: pd.DataFrame) -> pd.DataFrame:
-    """Add the day of `as_of` in New York, and its session: there the windows of returns begin."""
-    day = asked["as_of"].dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
-    return asked.assign(day=day, first=position(day))
-
-
-def _last(asked: pd.DataFrame, horizon: Horizon) -> IntArray:
-    """Return the last session of each window, the last one that lies within its days."""
-    return position(asked["day"] + pd.Timedelta(days=RETURN_DAYS[horizon]))
+def _window(as_of: pd.Series, horizon: Horizon) -> tuple[IntArray, IntArray]:
+    """Return the first and the last session of windows: that of `as_of` in New York, and the last within its days."""
+    day = as_of.dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
+    return position(day), position(day + pd.Timedelta(days=RETURN_DAYS[horizon]))
 
 
 def _day_number(days: Any) -> IntArray:
@@ -364,13 +378,12 @@ def quarters_since(
     return [quarter for quarter in near if quarter < present or lake.has(table, quarter)]
 
 
-def _steps(
-    asked: pd.DataFrame, horizon: Any, status: Any = OutcomeStatus.OBSERVED, outcome_date: Any = None, **figures: Any
-) -> pd.DataFrame:
-    """Return outcomes as the ledger takes them."""
-    steps = pd.DataFrame({"prediction_id": asked["id"], "horizon": horizon, "status": status})
-    moments = pd.to_datetime(pd.Series(outcome_date, index=asked.index), utc=True).dt.as_unit("ns")
-    return steps.assign(outcome_date=moments, **dict.fromkeys(_FIGURES, np.nan) | figures)
+def _steps(ids: IntArray, horizon: Any, status: Any, moments: Any, **figures: Any) -> pd.DataFrame:
+    """Return outcomes as the ledger takes them; moments are UTC."""
+    told = {"prediction_id": ids, "horizon": horizon, "status": status}
+    dated = {"outcome_date": pd.DatetimeIndex(moments, tz="UTC").array}
+    return pd.DataFrame(told | dated | dict.fromkeys(_FIGURES, np.nan) | figures)
 
 
-_NO_STEPS = _steps(pd.DataFrame({"id": np.empty(0, dtype=np.int64)}), Horizon.LABEL)
+_NO_STEPS = _steps(np.empty(0, np.int64), Horizon.LABEL, OutcomeStatus.OBSERVED, np.empty(0, "datetime64[ns]"))
+_NO_RESULTS = _ResultsByEvent(no_rows("earnings"))
