@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core import daily
+from earlysignal_core.audit.announcements import companies_of
 from earlysignal_core.daily import Hour, Production
 from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.errors import EarlySignalError
-from earlysignal_core.audit.announcements import companies_of
 from earlysignal_core.evaluation.metrics import figures, measure, paired
 from earlysignal_core.evaluation.resampling import Figure, Resamples
 from earlysignal_core.evaluation.top_decile import limits, top_decile

@@ -62,7 +62,7 @@ class Prices:
 
 
 def _in_order(bars: pd.DataFrame) -> pd.DataFrame:
-    """Return bars by session and symbol. To choose among numbers of symbols is many times faster than among their text."""
+    """Return bars by session and symbol: to choose among numbers of symbols is far faster than among their text."""
     ordered = bars.assign(symbol=bars["symbol"].astype("category"))
     return ordered.sort_values(["session", "symbol"], kind="stable", ignore_index=True)
 

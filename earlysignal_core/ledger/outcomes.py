@@ -103,8 +103,8 @@ def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
     -------
     DataFrame
         ``id, event, symbol, announced_on, as_of, prediction_date``, oldest first; ``has_label``, ``has_7d`` and
-        ``has_30d``, whether there is an outcome of the horizon, be it that there was no event; ``observed_at``, the moment of the
-        label's newest revision, missing without an event.
+        ``has_30d``, whether there is an outcome of the horizon, be it that there was no event; ``observed_at``, the
+        moment of the label's newest revision, missing without an event.
     """
     if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
         return outcomes_kept.standing(ledger, since, until)

@@ -67,9 +67,7 @@ def record(ledger: Ledger, requests: Sequence[PredictionRequest]) -> None:
             connection.execute(_RECORD, _INCOMING.values(frame))
 
 
-def read(
-    ledger: Ledger, since: datetime, until: datetime, columns: Sequence[str] | None = None
-) -> pd.DataFrame:
+def read(ledger: Ledger, since: datetime, until: datetime, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the calls of ``since < requested_at <= until``, in the order in which they were recorded.
 
     Parameters

@@ -212,9 +212,7 @@ class Kept(Growing):
             chosen &= np.asarray(self.told["served"]) == served
         return np.flatnonzero(chosen)
 
-    def frame(
-        self, places: npt.NDArray[np.int64], columns: Sequence[str] | None, *, features: bool
-    ) -> pd.DataFrame:
+    def frame(self, places: npt.NDArray[np.int64], columns: Sequence[str] | None, *, features: bool) -> pd.DataFrame:
         """Return some of them, as `read` does."""
         told = pd.DataFrame(self.rows(places, columns), copy=False)
         if not features:

@@ -5,7 +5,7 @@ it is the same whenever, however often and however late it is collected, and a d
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 

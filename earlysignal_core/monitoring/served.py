@@ -13,7 +13,6 @@ from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.resampling import Figure, IntArray, one_a_company, undefined
 from earlysignal_core.features.catalogue import catalogue
-from earlysignal_core.features.examples import are_among
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
@@ -171,8 +170,8 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     status, label = rows["status"], rows["actual_class"]
     ahead = events["announced_on"] > now.tz_localize(None)
     pending = pd.concat([rows.loc[status.isna(), _PENDING], events.loc[ahead, _PENDING]], ignore_index=True)
-    came = are_among(positions["event"], rows.loc[rows["came"], "event"])
-    others = are_among(asked.loc[_within(asked["announced_on"], now), "event"], events["event"])
+    came = positions["event"].isin(rows.loc[rows["came"], "event"])
+    others = asked.loc[_within(asked["announced_on"], now), "event"].isin(events["event"])
     return Judged(
         predictions=one_a_company(judged[_JUDGED]),
         earlier=events.loc[~inside, _EARLIER].rename(columns=_RENAMED).reset_index(drop=True),
@@ -277,9 +276,10 @@ def _last_of_each_event(found: pd.DataFrame) -> IntArray:
 
 def _with_outcomes(ledger: Ledger, rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """Add to predictions what became of them as announced, and the newest status."""
-    chosen = {"known_at": now, "ids": rows["id"].tolist(), "columns": ["id"]}
+    chosen: dict[str, Any] = {"known_at": now, "ids": rows["id"].tolist(), "columns": ["id"]}
     first, newest = (
-        outcomes.read(ledger, now - _HISTORY, now, as_announced=as_announced, **chosen) for as_announced in (True, False)
+        outcomes.read(ledger, now - _HISTORY, now, as_announced=as_announced, **chosen)
+        for as_announced in (True, False)
     )
     # Both come in the order of the ids, as these rows do.
     told: pd.DataFrame = pd.concat([rows, first.drop(columns="id")], axis=1)
@@ -302,10 +302,10 @@ def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp
     chosen = chosen.rename(columns={"announced_on": "expected_on"})
     place = announcements.index.get_indexer(chosen["event"])
     came = announcements[KNOWABLE].array.take(place, allow_fill=True) <= now
-    place = np.where(came, place, -1)
-    announced_on, session = (announcements[name].array.take(place, allow_fill=True) for name in ("announced_on", "session"))
-    chosen["announced_on"] = chosen["expected_on"].where(~came, announced_on)
-    return chosen.assign(session=session, came=came)
+    announced_on = chosen["expected_on"].to_numpy(copy=True)
+    announced_on[came] = announcements["announced_on"].to_numpy()[place[came]]
+    session = announcements["session"].array.take(np.where(came, place, -1), allow_fill=True)
+    return chosen.assign(announced_on=announced_on, session=session, came=came)
 
 
 def _returns(
