@@ -41,9 +41,9 @@ class Prices:
         actions = lake.read("corporate_actions", quarters)
         return cls(bars, actions[actions["kind"] == "split"])
 
-    def since(self, moment: pd.Timestamp) -> "Prices":
-        """Return the bars of sessions from a moment (UTC) on, with all splits."""
-        begin = self.bars["session"].searchsorted(moment.tz_localize(None).normalize())
+    def since(self, session: pd.Timestamp) -> "Prices":
+        """Return the bars from a session on, with all splits."""
+        begin = self.bars["session"].searchsorted(session)
         return Prices(self.bars.iloc[begin:], self.splits)
 
     def known(self, moment: pd.Timestamp, symbols: Iterable[str] | None = None) -> "Prices":

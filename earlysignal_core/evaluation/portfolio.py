@@ -241,7 +241,7 @@ def sharpe_difference(
 
 def _held(positions: pd.DataFrame, companies: pd.Series) -> tuple[pd.DataFrame, IntArray]:
     """Return the positions of chosen events in one order, since sums of floats depend on it, and each one's company."""
-    event = companies.index.get_indexer(positions["event"])
+    event = companies.index.get_indexer(pd.Index(positions["event"]))
     chosen = np.flatnonzero(event >= 0)
     in_order = np.empty(len(companies), dtype=np.int64)
     in_order[companies.index.argsort()] = np.arange(len(companies))

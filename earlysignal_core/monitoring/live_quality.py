@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from earlysignal_core.evaluation.resampling import FloatArray
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.monitoring.action import Action, judge
-from earlysignal_core.monitoring.reference import FloatArray, samples
+from earlysignal_core.monitoring.reference import samples
 from earlysignal_core.rules import Guard, Rule, Verdict
 
 Moments = npt.NDArray[np.datetime64]
@@ -198,7 +199,7 @@ def _cache_row(
 ) -> tuple[dict[str, Any], list[Verdict]]:
     limits = CACHE_LIMITS[cache]
     times = times[times <= moment.to_datetime64()]
-    newest = pd.Timestamp(times.max()).tz_localize("UTC") if len(times) else pd.NaT
+    newest: Any = pd.DatetimeIndex(times, tz="UTC").max()
     # A cache without any row is as stale as can be.
     age = (moment - newest) / pd.Timedelta(days=1) if len(times) else np.inf
     end = moment - pd.Timedelta(days=limits.compared_days_ago)

@@ -5,9 +5,8 @@ it is the same whenever, however often and however late it is collected, and a d
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,7 @@ from earlysignal_core.audit.level_shifts import LOOK_BACK as SESSIONS_BEFORE
 from earlysignal_core.audit.level_shifts import Flags
 from earlysignal_core.datasets.labels import NO_EVENT_AFTER
 from earlysignal_core.evaluation.adjustment import Prices
-from earlysignal_core.evaluation.outcomes import close_to_close
-from earlysignal_core.evaluation.resampling import FloatArray, IntArray
+from earlysignal_core.evaluation.resampling import IntArray
 from earlysignal_core.features.examples import event_id
 from earlysignal_core.features.surprise import is_large_beat, surprise_percent
 from earlysignal_core.lake import Lake
@@ -25,6 +23,7 @@ from earlysignal_core.ledger import days
 from earlysignal_core.ledger import outcomes as recorded
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
+from earlysignal_core.monitoring.price_outcomes import FINEST, SURE_SESSIONS, Returns, steps_of
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import KNOWABLE
@@ -34,16 +33,11 @@ from earlysignal_core.validation import no_rows
 LOOK_BACK = pd.Timedelta(days=180)
 """What becomes known so long after it was taken for no event, a late announcement or a correction, counts no more."""
 
-SURE_SESSIONS = 10
-"""Sessions after a window by which a missing bar, or a split that explains a jump, must have come."""
-
 OVERDUE_AFTER = pd.Timedelta(days=8)
 RETURN_DAYS: Mapping[Horizon, int] = {Horizon.DAYS_7: 7, Horizon.DAYS_30: 30}
 
 EARNINGS = ["symbol", "announced_on", "session", "fiscal_period", "eps_estimate", "eps_actual", KNOWABLE]
-_FIGURE_OF = {Horizon.DAYS_7: "actual_return_7d", Horizon.DAYS_30: "actual_return_30d"}
-_FIGURES = ["actual_class", "earnings_surprise_pct", *_FIGURE_OF.values()]
-_FINEST = "us"  # as the ledger keeps moments: of two steps at one of them only the first counts
+_WINDOWS = ["announced_on", "as_of"]
 _LONG_AGO = pd.Timestamp("1990-01-01", tz="UTC")
 # A prediction is made about a week before the day that is expected; with `LOOK_BACK` and room to spare.
 _OPEN_FOR = pd.Timedelta(days=240)
@@ -112,7 +106,7 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
         waiting={horizon: int(which.sum()) for horizon, which in pending.items()},
         oldest_waiting=waiting.min() if len(waiting) else None,
         overdue=sum(
-            int((_knowable_by(asked[which], horizon) + OVERDUE_AFTER < now).sum())
+            int((_knowable_by(asked.loc[which, _WINDOWS], horizon) + OVERDUE_AFTER < now).sum())
             for horizon, which in pending.items()
             if which.any()
         ),
@@ -159,7 +153,7 @@ def results(earnings: pd.DataFrame) -> pd.DataFrame:
             "session": told["session"],
             "surprise": surprise,
             "label": np.where(np.isnan(surprise), np.nan, is_large_beat(actual, estimate).astype("float64")),
-            KNOWABLE: told[KNOWABLE].dt.floor(_FINEST),
+            KNOWABLE: told[KNOWABLE].dt.floor(FINEST),
         }
     ).sort_values(["event", KNOWABLE, "announced_on"], kind="stable", ignore_index=True)
     steps = steps.drop_duplicates(["event", KNOWABLE])
@@ -182,7 +176,7 @@ class _ResultsByEvent:
 
     def of(self, events: pd.Series) -> tuple[IntArray, IntArray]:
         """Return the places of all steps of some events: of the event, and of the step."""
-        at = self._events.get_indexer(events)
+        at = self._events.get_indexer(pd.Index(events))
         many = np.where(at >= 0, self._begins[at + 1] - self._begins[at], 0)
         row = np.repeat(np.arange(len(events)), many)
         step = self._begins[at][row] + np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many)
@@ -211,8 +205,8 @@ def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.
     label, surprise = (found.steps[name].to_numpy()[step[counts]] for name in ("label", "surprise"))
     figures = {"actual_class": label, "earnings_surprise_pct": surprise}
     return [
-        _steps(ids[none], Horizon.LABEL, OutcomeStatus.NO_EVENT, no_event_from[none]),
-        _steps(ids[row[counts]], Horizon.LABEL, OutcomeStatus.OBSERVED, known[counts], **figures),
+        steps_of(ids[none], Horizon.LABEL, OutcomeStatus.NO_EVENT, no_event_from[none]),
+        steps_of(ids[row[counts]], Horizon.LABEL, OutcomeStatus.OBSERVED, known[counts], **figures),
     ]
 
 
@@ -229,114 +223,8 @@ def _returns(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd
     asked = pd.concat(ended, ignore_index=True)
     # False level shifts are told by the sessions before.
     start = sessions()[max(int(asked["first"].min()) - SESSIONS_BEFORE - 1, 0)]
-    prices = Prices.load(lake, source, quarters_since(lake, source, "ohlcv", start, now))
-    return _Returns(asked, prices.known(now)).steps()
-
-
-class _Returns:
-    """The returns of windows that have ended, as far as they can be known.
-
-    A return is known with the bars of both ends. Where raw prices jump in between, the split that explains it may
-    still become known. Ten sessions after the window that is over: a bar that is missing stays missing, a jump stays
-    unexplained, and a stock without any further bar is gone.
-
-    Parameters
-    ----------
-    asked : DataFrame, n rows
-        id, symbol, horizon, and the positions `first` and `last` in `sessions`; index 0 to n - 1.
-    prices : Prices
-        As known now, of all symbols: what others trade tells that time has gone on.
-    """
-
-    def __init__(self, asked: pd.DataFrame, prices: Prices) -> None:
-        bars = prices.bars
-        self._asked, self._everybody = asked, bars[["session", KNOWABLE]]
-        self._prices = replace(prices, bars=bars[bars["symbol"].isin(asked["symbol"].unique())])
-        self._first, self._last = asked["first"].to_numpy(), asked["last"].to_numpy()
-        self._over_from = self._traded_since(self._last + SURE_SESSIONS)
-        self._value = np.full(len(asked), np.nan)
-        self._gone = np.zeros(len(asked), dtype=bool)
-        self._known_from = pd.Series(pd.NaT, index=asked.index, dtype="datetime64[ns, UTC]")
-
-    def steps(self) -> pd.DataFrame:
-        """Return the outcomes as the ledger takes them."""
-        ends = [self._bars_known_from(place) for place in (self._first, self._last)]
-        both = pd.concat(ends, axis=1).max(axis=1, skipna=False)
-        self._judge(both[~(both > self._over_from)].dropna())
-        for moments in self._splits_after(both):
-            self._judge(moments[self._known_from[moments.index].isna()])
-        self._conclude(self._over_from[self._known_from.isna()].dropna())
-        known = self._known_from.notna().to_numpy()
-        rows, value = self._asked[known], pd.Series(self._value, index=self._asked.index)[known]
-        status = np.where(self._gone[known], OutcomeStatus.DELISTED, OutcomeStatus.OBSERVED)
-        figures = {name: value.where(rows["horizon"] == horizon).array for horizon, name in _FIGURE_OF.items()}
-        moments = self._known_from[known].dt.floor(_FINEST).to_numpy("datetime64[ns]")
-        return _steps(rows["id"].to_numpy(), rows["horizon"].array, status, moments, **figures)
-
-    def _judge(self, moments: pd.Series) -> None:
-        """Take the returns that can be had at some moments; without splits to wait for, NaN is one too."""
-        for moment, at in _by_moment(moments):
-            self._value[at] = self._changes(at, self._last[at], self._known(moment, at))
-            settled = at if self._prices.splits is None else at[~np.isnan(self._value[at])]
-            self._known_from.iloc[settled] = moment
-
-    def _conclude(self, moments: pd.Series) -> None:
-        for moment, at in _by_moment(moments):
-            known = self._known(moment, at)
-            newest = known.bars.groupby("symbol")["session"].max()
-            last_bar = pd.Series(position(newest), index=newest.index)
-            until = self._asked["symbol"].iloc[at].map(last_bar).fillna(-1).to_numpy(dtype=np.int64)
-            self._gone[at] = (self._first[at] <= until) & (until < self._last[at])
-            self._value[at] = self._changes(at, np.where(self._gone[at], until, self._last[at]), known)
-            self._known_from.iloc[at] = moment
-
-    def _known(self, moment: pd.Timestamp, at: IntArray) -> Prices:
-        """Return what was known at a moment of the prices of some rows, as far as it matters to them."""
-        near = (self._first[at].min() - SESSIONS_BEFORE - 1, self._last[at].max() + SURE_SESSIONS)
-        begin, end = self._prices.bars["session"].searchsorted(sessions()[list(near)])
-        prices = replace(self._prices, bars=self._prices.bars.iloc[begin:end])
-        return prices.known(moment, self._asked["symbol"].iloc[at].unique())
-
-    def _changes(self, at: IntArray, last: IntArray, known: Prices) -> FloatArray:
-        return close_to_close(self._asked["symbol"].iloc[at], self._first[at], last, known.on_one_basis())
-
-    def _bars_known_from(self, place: IntArray) -> pd.Series:
-        """Return the moment from which the bar of each row's session was known, NaT where there is none."""
-        bars = self._prices.bars
-        symbols = bars["symbol"].cat.categories
-        held = _day_number(bars["session"]) * len(symbols) + bars["symbol"].cat.codes.to_numpy()
-        wanted = _day_number(sessions()[place]) * len(symbols) + symbols.get_indexer(self._asked["symbol"])
-        at = np.searchsorted(held, wanted)
-        is_held = np.append(held, -1)[at] == wanted
-        moments = bars[KNOWABLE].array.take(np.where(is_held, at, -1), allow_fill=True)
-        return pd.Series(moments, index=self._asked.index)
-
-    def _traded_since(self, place: IntArray) -> pd.Series:
-        """Return the moment from which a bar of a session or a later one was known, of whatever symbol; NaT before."""
-        traded, begins = np.unique(self._everybody["session"].to_numpy(), return_index=True)
-        moments = self._everybody[KNOWABLE].to_numpy("datetime64[ns]")
-        earliest = np.minimum.reduceat(moments, begins) if len(begins) else moments
-        since = np.append(np.minimum.accumulate(earliest[::-1])[::-1], np.datetime64("NaT", "ns"))
-        after = position(traded).searchsorted(place)
-        return pd.Series(pd.DatetimeIndex(since[after], tz="UTC"), index=self._asked.index)
-
-    def _splits_after(self, both: pd.Series) -> list[pd.Series]:
-        """Return, wave by wave, the moments at which a split within a window became known after both its bars."""
-        if self._prices.splits is None:
-            return []
-        rows = self._asked[["symbol", "first", "last"]].assign(row=self._asked.index, both=both, over=self._over_from)
-        found = rows.merge(self._prices.splits[["symbol", "session", KNOWABLE]], on="symbol")
-        place = position(found["session"])
-        inside = (found["first"] < place) & (place <= found["last"])
-        late = (found[KNOWABLE] > found["both"]) & ~(found[KNOWABLE] > found["over"])
-        found = found[inside & late].sort_values(KNOWABLE).set_index("row")
-        wave = found.groupby(level=0).cumcount()
-        return [found.loc[wave == number, KNOWABLE] for number in wave.unique()]
-
-
-def _by_moment(moments: pd.Series) -> Iterator[tuple[pd.Timestamp, IntArray]]:
-    for moment in moments.drop_duplicates():
-        yield moment, moments.index[moments == moment].to_numpy(dtype=np.int64)
+    prices = Prices.load(lake, source, quarters_since(lake, source, "ohlcv", start, now)).since(start)
+    return Returns(asked, prices.known(now)).steps()
 
 
 def _horizons(source: SourceDescription) -> list[Horizon]:
@@ -365,10 +253,6 @@ def _window(as_of: pd.Series, horizon: Horizon) -> tuple[IntArray, IntArray]:
     return position(day), position(day + pd.Timedelta(days=RETURN_DAYS[horizon]))
 
 
-def _day_number(days: Any) -> IntArray:
-    return np.asarray(days, dtype="datetime64[D]").astype(np.int64)
-
-
 def quarters_since(
     lake: Lake, source: SourceDescription, table: str, since: pd.Timestamp, now: pd.Timestamp
 ) -> list[Quarter]:
@@ -378,12 +262,5 @@ def quarters_since(
     return [quarter for quarter in near if quarter < present or lake.has(table, quarter)]
 
 
-def _steps(ids: IntArray, horizon: Any, status: Any, moments: Any, **figures: Any) -> pd.DataFrame:
-    """Return outcomes as the ledger takes them; moments are UTC."""
-    told = {"prediction_id": ids, "horizon": horizon, "status": status}
-    dated = {"outcome_date": pd.DatetimeIndex(moments, tz="UTC").array}
-    return pd.DataFrame(told | dated | dict.fromkeys(_FIGURES, np.nan) | figures)
-
-
-_NO_STEPS = _steps(np.empty(0, np.int64), Horizon.LABEL, OutcomeStatus.OBSERVED, np.empty(0, "datetime64[ns]"))
+_NO_STEPS = steps_of(np.empty(0, np.int64), Horizon.LABEL, OutcomeStatus.OBSERVED, np.empty(0, "datetime64[ns]"))
 _NO_RESULTS = _ResultsByEvent(no_rows("earnings"))

@@ -300,7 +300,7 @@ def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp
     """
     chosen = rows.iloc[np.sort(_last_of_each_event(rows))].reset_index(drop=True)
     chosen = chosen.rename(columns={"announced_on": "expected_on"})
-    place = announcements.index.get_indexer(chosen["event"])
+    place = announcements.index.get_indexer(pd.Index(chosen["event"]))
     came = announcements[KNOWABLE].array.take(place, allow_fill=True) <= now
     announced_on = chosen["expected_on"].to_numpy(copy=True)
     announced_on[came] = announcements["announced_on"].to_numpy()[place[came]]
@@ -315,7 +315,7 @@ def _returns(
     first = rows["as_of"].min() if len(rows) else now
     quarters = quarters_since(lake, source, "ohlcv", first - 92 * _DAY, now) if "ohlcv" in source.tables else []
     needed = [*rows["symbol"].unique(), source.benchmark]
-    known = Prices.load(lake, source, quarters).since(first - _PAST_OF_A_PRICE).known(now, needed)
+    known = Prices.load(lake, source, quarters).since((first - _PAST_OF_A_PRICE).tz_localize(None)).known(now, needed)
     prices = known.on_one_basis()
     found = outcome_returns(rows, prices, source.benchmark)
     return found.returns, found.positions
