@@ -13,6 +13,7 @@ from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.resampling import Figure, IntArray, one_a_company, undefined
 from earlysignal_core.features.catalogue import catalogue
+from earlysignal_core.features.examples import are_among
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
@@ -170,8 +171,8 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     status, label = rows["status"], rows["actual_class"]
     ahead = events["announced_on"] > now.tz_localize(None)
     pending = pd.concat([rows.loc[status.isna(), _PENDING], events.loc[ahead, _PENDING]], ignore_index=True)
-    came = positions["event"].isin(rows.loc[rows["came"], "event"])
-    others = asked.loc[_within(asked["announced_on"], now), "event"].isin(events["event"])
+    came = are_among(positions["event"], rows.loc[rows["came"], "event"])
+    others = are_among(asked.loc[_within(asked["announced_on"], now), "event"], events["event"])
     return Judged(
         predictions=one_a_company(judged[_JUDGED]),
         earlier=events.loc[~inside, _EARLIER].rename(columns=_RENAMED).reset_index(drop=True),
