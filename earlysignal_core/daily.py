@@ -47,6 +47,7 @@ from earlysignal_core.serving.predicting import (
     Parity,
     announced_already,
     answer_and_record,
+    answered_between,
     compare_with_tables,
     rank_and_explain,
     served_between,
@@ -266,8 +267,7 @@ def _answer(
     last, serving = Hour.PREDICT.of(day), production.settings.serving
     with production.ledger.transaction() as joined:
         days.alone(joined, day)
-        before = served_between(joined, last - _ONE_DAY, last)
-        answered = before.loc[before["predicted_probability"].notna(), "event"]
+        answered = answered_between(joined, last - _ONE_DAY, last)
         examples = examples[~examples["event"].isin(answered)].reset_index(drop=True)
         if examples.empty:
             return None

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
-from earlysignal_core.audit.announcements import share_classes
+from earlysignal_core.audit.announcements import companies_of, share_classes
 from earlysignal_core.audit.findings import audit
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
@@ -167,7 +167,7 @@ def make_evaluation(quarter: Quarter, lake: Lake, settings: Settings) -> Evaluat
         predictions["probability"] = model.predict(table)
         predictions["threshold"], predictions["version"] = model.threshold, model.version
         known = [q for q in source.quarters if q <= quarter]
-        predictions["company"] = events["symbol"].replace(share_classes(lake.read("earnings", known)))
+        predictions["company"] = companies_of(events["symbol"], share_classes(lake.read("earnings", known)))
         year_before = [q for q in evaluated(lake) if quarter - 5 <= q < quarter]
         earlier = lake.read(PREDICTIONS, year_before) if year_before else None
         outcome = evaluate(

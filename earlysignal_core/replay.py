@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core import daily
+from earlysignal_core.audit.announcements import companies_of
 from earlysignal_core.daily import Hour, Production
 from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.errors import EarlySignalError
@@ -322,7 +323,7 @@ def _score(production: Production, last: pd.Timestamp) -> tuple[pd.DataFrame, Sc
     base_rates = {version: float(metadata_of(lake, version)["base_rate"]) for version in told["model_version"].unique()}
     quarters = [q for q in source.quarters if q.start <= last and lake.has("earnings", q)]
     told = told.assign(
-        company=told["symbol"].replace(Announced.of(lake, quarters).share_classes(now)),
+        company=companies_of(told["symbol"], Announced.of(lake, quarters).share_classes(now)),
         base_rate=told["model_version"].map(base_rates).astype("float64"),
     ).rename(columns={"predicted_probability": "probability", "actual_class": "label"})
     limit = limits(told["as_of"], told["as_of"], told[["probability"]].to_numpy("float64"))[:, 0]

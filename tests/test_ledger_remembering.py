@@ -52,10 +52,14 @@ def _expect_the_same(ledger: Ledger, remembering: RememberingLedger) -> None:
             found, there = (predictions.read(it, since, until, features=features) for it in (remembering, ledger))
             assert_frame_equal(found.reindex(columns=there.columns), there)
             assert found.drop(columns=there.columns).isna().all(axis=None)
+        few = {"served": True, "columns": ["event", "as_of", "predicted_probability"]}
+        assert_frame_equal(*(predictions.read(it, since, until, **few) for it in (remembering, ledger)))
         for as_announced, ids, known in ((True, None, 12), (False, [1, 3], 40), (False, None, 5)):
             chosen = {"known_at": later(known), "as_announced": as_announced, "ids": ids}
             found, there = (outcomes.read(it, since, until, **chosen) for it in (remembering, ledger))
             assert_frame_equal(found, there)
+            few = {**chosen, "columns": ["event"]}
+            assert_frame_equal(*(outcomes.read(it, since, until, **few) for it in (remembering, ledger)))
 
 
 def test_what_a_transaction_undoes_is_not_remembered(ledger: Ledger) -> None:
@@ -78,5 +82,6 @@ def test_requests_are_remembered_as_they_stand(ledger: Ledger) -> None:
             request = PredictionRequest(later(number), f"C{number}", fallback, 12.5, error=None if number else "slow")
             prediction_requests.record(remembering, [request])
             for since, until in ((NOW, later(3)), (later(-1), NOW), (later(-1), later(3))):
-                found, there = (prediction_requests.read(it, since, until) for it in (remembering, ledger))
-                assert_frame_equal(found, there)
+                for columns in (None, ["requested_at", "fallback"]):
+                    found, there = (prediction_requests.read(it, since, until, columns) for it in (remembering, ledger))
+                    assert_frame_equal(found, there)

@@ -1,6 +1,6 @@
 """Announcements that are missing, doubled, or that change their share basis; surprises that cannot be computed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -102,18 +102,33 @@ def share_classes(earnings: pd.DataFrame) -> dict[str, str]:
     return {str(row.symbol_other): str(row.symbol) for row in _twins(earnings)[::-1].itertuples()}
 
 
+def companies_of(symbols: pd.Series, classes: Mapping[str, str]) -> pd.Series:
+    """Return the company of each symbol, given `share_classes`."""
+    return pd.Series([classes.get(symbol, symbol) for symbol in symbols], index=symbols.index, dtype="str")
+
+
 def _twins(earnings: pd.DataFrame) -> pd.DataFrame:
     """Return pairs of symbols with the same announcements, to the day and the cent, and how many there are."""
-    rows = earnings[["symbol", "announced_on", "eps_actual"]]
+    number, symbols = pd.factorize(earnings["symbol"], sort=True)
+    rows = earnings[["announced_on", "eps_actual"]].assign(symbol=number)
     alike = rows[rows.duplicated(["announced_on", "eps_actual"], keep=False)]
     same = alike.merge(alike, on=["announced_on", "eps_actual"], suffixes=("", "_other"))
-    same = same[same["symbol"] < same["symbol_other"]]
-    pairs = same.groupby(["symbol", "symbol_other"])["announced_on"].agg(["size", "min"]).reset_index()
-    announcements = rows["symbol"].value_counts()
-    counts = [announcements.reindex(pairs[name]).to_numpy() for name in ("symbol", "symbol_other")]
-    pairs["fewest"] = np.minimum(*counts)
-    chosen: pd.DataFrame = pairs[pairs["size"] >= np.maximum(_FEWEST_TWINS, _TWIN_SHARE * pairs["fewest"])]
-    return chosen
+    same = same[same["symbol"] < same["symbol_other"]].sort_values("announced_on")
+    pair = (same["symbol"] * len(symbols) + same["symbol_other"]).to_numpy()
+    pair, first, size = np.unique(pair, return_index=True, return_counts=True)
+    announcements = np.bincount(number, minlength=len(symbols))
+    symbol, other = np.divmod(pair, max(len(symbols), 1))
+    fewest = np.minimum(announcements[symbol], announcements[other])
+    chosen = np.flatnonzero(size >= np.maximum(_FEWEST_TWINS, _TWIN_SHARE * fewest))
+    return pd.DataFrame(
+        {
+            "symbol": symbols.take(symbol[chosen]),
+            "symbol_other": symbols.take(other[chosen]),
+            "size": size[chosen],
+            "min": same["announced_on"].iloc[first[chosen]].array,
+            "fewest": fewest[chosen],
+        }
+    )
 
 
 def _twin_findings(earnings: pd.DataFrame) -> Iterator[Finding]:

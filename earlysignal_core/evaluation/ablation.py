@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from earlysignal_core.audit.announcements import share_classes
+from earlysignal_core.audit.announcements import companies_of, share_classes
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
 from earlysignal_core.datasets.quality import judge_quarter
@@ -90,7 +90,7 @@ def ablate(
     events = pd.concat([each.events for each in judged], ignore_index=True)
     scores = np.concatenate([each.scores for each in judged])  # (events, all features and each group, seeds)
     used = frozenset[str]().union(*(each.features for each in judged))
-    company = events["symbol"].replace(share_classes(lake.read("earnings", source.event_quarters)))
+    company = companies_of(events["symbol"], share_classes(lake.read("earnings", source.event_quarters)))
     units = [Resamples.draw(unit, seed=0) for unit in (company, events["announced_on"])]
     label = events["label"].to_numpy(dtype="float64")
     return {

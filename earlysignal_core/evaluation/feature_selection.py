@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from earlysignal_core.audit.announcements import share_classes
+from earlysignal_core.audit.announcements import companies_of, share_classes
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.cutoff import moment_of
 from earlysignal_core.errors import EarlySignalError
@@ -113,7 +113,7 @@ def select_features(
             f"compare. Remedy: choose a later quarter, or lower EARLYSIGNAL_WARMUP_QUARTERS."
         )
     events = pd.concat([rows for _, rows, _ in tried], ignore_index=True)
-    company = events["symbol"].replace(share_classes(lake.read("earnings", source.event_quarters)))
+    company = companies_of(events["symbol"], share_classes(lake.read("earnings", source.event_quarters)))
     units = [Resamples.draw(unit, seed=0) for unit in (company, events["announced_on"])]
     names = dict.fromkeys(name for *_, scored in tried for name in scored)
     # A family that a quarter's models did not have was left out of them anyway.

@@ -121,10 +121,10 @@ class _Grid:
 
     def __init__(self, prices: pd.DataFrame, symbols: pd.Index) -> None:
         self._symbols = symbols
-        row, days = self.rows_of(prices["symbol"]), pd.DatetimeIndex(prices["session"])
-        place = position(days)
-        known = np.flatnonzero((row >= 0) & (sessions()[place] == days))
-        row, place = row[known], place[known]
+        row, (day, days) = self.rows_of(prices["symbol"]), pd.factorize(prices["session"])
+        places = position(days)
+        known = np.flatnonzero((row >= 0) & (sessions()[places] == days)[day])
+        row, place = row[known], places[day[known]]
         self._first = int(place.min()) if len(place) else 0
         self._length = int(place.max()) - self._first + 1 if len(place) else 0
         bars = {

@@ -150,8 +150,7 @@ def calendar_time_portfolio(
     Calendar-time portfolios: Fama, "Market efficiency, long-term returns, and behavioral finance", Journal of
     Financial Economics 49 (1998). Sharpe, "The Sharpe Ratio", Journal of Portfolio Management 21 (1994).
     """
-    # In one order, whatever that of the rows: sums of floats depend on it.
-    held = positions[positions["event"].isin(companies.index)].sort_values(["session", "event"])
+    held, of = _held(positions, companies)
     day = position(held["session"])
     first = int(day.min()) if len(day) else 0
     length = int(day.max()) - first + 1 if len(day) else 0
@@ -164,7 +163,7 @@ def calendar_time_portfolio(
     series = np.stack([own, market, number > 0])
     values = _figures(series[:, None, :])
     by_days = _figures(series[:, stationary_blocks(length, seed=seed, block=BLOCK)])
-    drawn = Resamples.draw(held["event"].map(companies), seed=seed)
+    drawn = Resamples.draw(of, seed=seed)
     by_companies = _figures(_of_companies(drawn, day - first, length, net, held["benchmark"].to_numpy()))
     invested = number[number > 0]
     return Portfolio(
@@ -210,13 +209,13 @@ def sharpe_difference(
     """
     companies = pd.concat([mine, theirs])
     companies = companies[~companies.index.duplicated()]
-    held = positions[positions["event"].isin(companies.index)].sort_values(["session", "event"])
+    held, of = _held(positions, companies)
     if held.empty:
         return float("nan"), float("nan"), undefined("no position")
     day = position(held["session"])
     day, length = day - day.min(), int(day.max() - day.min()) + 1
     net = held["gross"].to_numpy() - held["sides"].to_numpy() * cost_bps * _BASIS_POINT
-    drawn = Resamples.draw(held["event"].map(companies), seed=seed)
+    drawn = Resamples.draw(of, seed=seed)
     blocks = stationary_blocks(length, seed=seed, block=BLOCK)
     values, by_days, by_companies = [], [], []
     for chosen in (mine, theirs):
@@ -238,6 +237,18 @@ def sharpe_difference(
             with_interval(difference, by_companies[0] - by_companies[1], drawn.companies),
         ),
     )
+
+
+def _held(positions: pd.DataFrame, companies: pd.Series) -> tuple[pd.DataFrame, IntArray]:
+    """Return the positions of chosen events in one order, since sums of floats depend on it, and each one's company."""
+    event = companies.index.get_indexer(pd.Index(positions["event"]))
+    chosen = np.flatnonzero(event >= 0)
+    in_order = np.empty(len(companies), dtype=np.int64)
+    in_order[companies.index.argsort()] = np.arange(len(companies))
+    session = positions["session"].to_numpy("datetime64[ns]")
+    order = chosen[np.lexsort([in_order[event[chosen]], session[chosen]])]
+    number, _ = pd.factorize(companies, sort=True)
+    return positions.iloc[order], number[event[order]].astype(np.int64)
 
 
 def _of_companies(drawn: Resamples, day: IntArray, length: int, net: FloatArray, market: FloatArray) -> FloatArray:

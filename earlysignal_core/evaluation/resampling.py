@@ -134,8 +134,8 @@ class Resamples:
 
 
 def _numbered(companies: Any) -> tuple[IntArray, int]:
-    """Return the number of each row's company in alphabetical order, and how many there are."""
-    if isinstance(companies, np.ndarray) and companies.dtype.kind == "U":  # none is missing: the quick way
+    """Return the number of each row's company in alphabetical order (days: in time), and how many there are."""
+    if isinstance(companies, np.ndarray) and companies.dtype.kind in "UMi":  # none is missing: the quick way
         names, numbers = np.unique(companies, return_inverse=True)
         return numbers.astype(np.int64), len(names)
     numbers, named = pd.factorize(pd.Series(companies, dtype="str"), sort=True)

@@ -60,5 +60,6 @@ class FeaturesAhead:
 
 def _keys(rows: pd.DataFrame) -> list[tuple[Any, ...]]:
     """Return all that features may know of each example, as one key."""
-    cells = rows[COLUMNS].astype("object")
-    return list(cells.where(cells.notna(), None).itertuples(index=False, name=None))
+    cells = zip(*(rows[name].tolist() for name in COLUMNS), strict=True)
+    # What is missing is equal to nothing, not even to itself.
+    return [tuple(None if cell != cell else cell for cell in row) for row in cells]

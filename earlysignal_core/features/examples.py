@@ -1,6 +1,10 @@
 """The examples of a quarter: which announcements are predicted, and at which moment."""
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from earlysignal_core.tables import KNOWABLE
 from earlysignal_core.trading_calendar import as_of
@@ -20,8 +24,16 @@ COLUMNS = [
 
 def event_id(frame: pd.DataFrame) -> pd.Series:
     """Name each announcement: symbol and fiscal period, or its date where no period is known."""
-    period = frame["fiscal_period"].fillna(frame["announced_on"].dt.strftime("%Y-%m-%d"))
+    period = frame["fiscal_period"]
+    if period.isna().any():
+        period = period.fillna(frame["announced_on"].dt.strftime("%Y-%m-%d"))
     return frame["symbol"] + ":" + period
+
+
+def are_among(events: pd.Series, others: pd.Series) -> npt.NDArray[np.bool_]:
+    """Say which events are among others, as `Series.isin` does, which takes microseconds for each of the others."""
+    asked, known = (pa.array(each, type=pa.large_string()) for each in (events, others))
+    return np.asarray(pc.is_in(asked, value_set=known), dtype=bool)
 
 
 def examples(earnings: pd.DataFrame, calendar: pd.DataFrame | None, universe: pd.DataFrame) -> pd.DataFrame:

@@ -19,8 +19,18 @@ from earlysignal_core.errors import LakeError, MissingPartitionError
 from earlysignal_core.quarters import Quarter
 
 WHOLE = "all"
+_SMALL = 10_000
 Partition = Quarter | date
 Made = TypeVar("Made")
+
+
+def parquet(frame: pd.DataFrame, compression: str) -> bytes:
+    """Return a frame as a Parquet file; the same rows give the same bytes."""
+    sink = io.BytesIO()
+    # For small tables it takes longer to start threads than to do without.
+    arrow = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1 if len(frame) < _SMALL else None)
+    pq.write_table(arrow, sink, compression=compression)
+    return sink.getvalue()
 
 
 class Lake:
@@ -62,10 +72,7 @@ class Lake:
         str
             The SHA-256 of the file.
         """
-        sink = io.BytesIO()
-        arrow = pa.Table.from_pandas(frame, preserve_index=False)
-        pq.write_table(arrow, sink, compression="zstd", use_dictionary=True)
-        return self.write_bytes(self._path(table, quarter), sink.getvalue())
+        return self.write_bytes(self._path(table, quarter), parquet(frame, compression="zstd"))
 
     def read(
         self, table: str, quarters: Iterable[Partition] | None = None, columns: list[str] | None = None

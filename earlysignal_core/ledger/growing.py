@@ -1,10 +1,12 @@
 """Tables that only grow, kept in memory by one who alone writes: only what is new is asked for."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 from sqlalchemy import Select, Table, func, select
 
 from earlysignal_core.ledger import rows
@@ -30,7 +32,6 @@ class Growing:
     def __init__(self, table: Table, columns: list[Any]) -> None:
         self._table, self._columns = table, columns
         self._newest, self._writes = 0, -1
-        self._text: set[str] = set()
         self.told: dict[str, Any] = {}
 
     def read_on(self, ledger: RememberingLedger) -> None:
@@ -44,25 +45,24 @@ class Growing:
                 return
             new: Select[Any] = select(*self._columns).where(self._table.c.id > self._newest).order_by(self._table.c.id)
             told = self._taken(rows.read(connection, new))
-        self._text = {str(name) for name, kind in told.dtypes.items() if kind == "str"}
-        # Text is kept as objects: pandas' own would be in as many pieces as were put together.
-        told = told.astype(dict.fromkeys(self._text, "object"))
         if self.told:
             told = pd.concat([pd.DataFrame(self.told, copy=False), told], ignore_index=True)
-        self.told = {str(name): told[name].array for name in told}
+        self.told = {str(name): _in_one_piece(told[name].array) for name in told}
         self._newest = newest
 
     def __len__(self) -> int:
         return len(self.told["id"]) if self.told else 0
 
-    def rows(self, places: npt.NDArray[np.int64]) -> dict[str, Any]:
-        """Return some rows by column, as `ledger.rows.read` would."""
-        return {name: self._column(name, places) for name in self.told}
+    def rows(self, places: npt.NDArray[np.int64], names: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return some rows, and of them some columns or all, as `ledger.rows.read` would."""
+        return {name: self.told[name].take(places) for name in (self.told if names is None else names)}
 
     def _taken(self, new: pd.DataFrame) -> pd.DataFrame:
         """Return the columns to keep of what is new."""
         return new
 
-    def _column(self, name: str, places: npt.NDArray[np.int64]) -> Any:
-        values = self.told[name].take(places)
-        return pd.array(values.to_numpy(), dtype="str") if name in self._text else values
+
+def _in_one_piece(values: Any) -> Any:
+    """Return a column whose text lies in one piece of memory: what was put together is slow to choose from."""
+    pieces = pa.array(values) if values.dtype == "str" else None
+    return pd.array(pieces.combine_chunks(), dtype="str") if isinstance(pieces, pa.ChunkedArray) else values

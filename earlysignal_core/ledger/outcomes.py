@@ -102,9 +102,9 @@ def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The columns of `predictions.read` without features, oldest first; ``has_label``, ``has_7d`` and ``has_30d``,
-        whether there is an outcome of the horizon, be it that there was no event; ``observed_at``, the moment of the
-        label's newest revision, missing without an event.
+        ``id, event, symbol, announced_on, as_of, prediction_date``, oldest first; ``has_label``, ``has_7d`` and
+        ``has_30d``, whether there is an outcome of the horizon, be it that there was no event; ``observed_at``, the
+        moment of the label's newest revision, missing without an event.
     """
     if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
         return outcomes_kept.standing(ledger, since, until)
@@ -113,7 +113,7 @@ def standing(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
     observed = func.max(_table.c.outcome_date).filter(with_event).label("observed_at")
     has = [func.bool_or(_table.c.horizon == horizon, type_=Boolean()).label(f"has_{horizon}") for horizon in Horizon]
     statement = (
-        select(*_OF_PREDICTION, *has, observed)
+        select(*(_predictions.c[name] for name in outcomes_kept.STANDING), *has, observed)
         .outerjoin(_table, _table.c.prediction_id == _predictions.c.id)
         .where(window)
         .group_by(_predictions.c.id)
@@ -132,6 +132,7 @@ def read(
     known_at: datetime,
     as_announced: bool = False,
     ids: Sequence[int] | None = None,
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the predictions of ``since < prediction_date <= until`` with what was known of their outcomes at a moment.
 
@@ -145,6 +146,8 @@ def read(
         event.
     ids : sequence of int, optional
         Only these predictions.
+    columns : sequence of str, optional
+        Of the predictions' columns only these.
 
     Returns
     -------
@@ -155,7 +158,9 @@ def read(
         missing with the returns).
     """
     if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
-        return outcomes_kept.read(ledger, since, until, known_at=known_at, as_announced=as_announced, ids=ids)
+        return outcomes_kept.read(
+            ledger, since, until, known_at=known_at, as_announced=as_announced, ids=ids, columns=columns
+        )
     window = (_predictions.c.prediction_date > utc(since)) & (_predictions.c.prediction_date <= utc(until))
     if ids is not None:
         window &= _predictions.c.id.in_(ids)
@@ -176,8 +181,9 @@ def read(
     delisted = func.bool_or(aged.c.status == OutcomeStatus.DELISTED, type_=Boolean()).filter(of_prices)
     newest = select(aged.c.prediction_id, status, *figures, correct, delisted.label("delisted")).where(aged.c.age == 1)
     known = newest.group_by(aged.c.prediction_id).subquery()
+    of_prediction = _OF_PREDICTION if columns is None else [_predictions.c[name] for name in columns]
     statement = (
-        select(*_OF_PREDICTION, *(column for column in known.c if column.name != "prediction_id"))
+        select(*of_prediction, *(column for column in known.c if column.name != "prediction_id"))
         .outerjoin(known, known.c.prediction_id == _predictions.c.id)
         .where(window)
         .order_by(_predictions.c.id)

@@ -1,6 +1,6 @@
 """What `outcomes.standing` and `outcomes.read` tell, from memory: for a ledger that remembers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +15,15 @@ from earlysignal_core.ledger.moments import utc
 from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
 
 FIGURES = ("actual_class", "actual_return_7d", "actual_return_30d", "earnings_surprise_pct")
+STANDING = ("id", "event", "symbol", "announced_on", "as_of", "prediction_date")
 
 _table = schema.ml_outcomes
 _LEFT_OUT = {"created_at", "symbol", "prediction_date"}
+_OF_A_REVISION = ("horizon", "revision", "status", "outcome_date", "correct_prediction")
+_HORIZONS, _STATUSES = [str(horizon) for horizon in Horizon], [str(status) for status in OutcomeStatus]
+_LABEL, _NO_EVENT = _HORIZONS.index(Horizon.LABEL), _STATUSES.index(OutcomeStatus.NO_EVENT)
+_DELISTED = _STATUSES.index(OutcomeStatus.DELISTED)
+_WORDS = pd.array([*_STATUSES, None], dtype="str")  # of those whose status is not known the last
 Places = npt.NDArray[np.int64]
 
 
@@ -35,26 +41,30 @@ class Kept(Growing):
         return kept
 
     def _taken(self, new: pd.DataFrame) -> pd.DataFrame:
-        # As NumPy holds them: what is counted from here on are plain arrays.
-        moments, correct = new["outcome_date"].dt.tz_localize(None), new["correct_prediction"]
-        return new.assign(outcome_date=moments, correct_prediction=correct.to_numpy("float64", na_value=np.nan))
+        # As NumPy holds them: what is counted from here on are plain arrays, of words their numbers.
+        return new.assign(
+            outcome_date=new["outcome_date"].dt.tz_localize(None),
+            correct_prediction=new["correct_prediction"].to_numpy("float64", na_value=np.nan),
+            horizon=pd.Categorical(new["horizon"], categories=_HORIZONS).codes,
+            status=pd.Categorical(new["status"], categories=_STATUSES).codes,
+        )
 
-    def of_predictions(self, ids: Places) -> dict[str, Any]:
+    def of_predictions(self, ids: Places, names: Iterable[str]) -> dict[str, Any]:
         """Return the revisions of some predictions (their ids in order), and ``row``, the place of each among them."""
         of = np.asarray(self.told["prediction_id"])
         row = np.searchsorted(ids, of)
         found = np.flatnonzero(ids.take(row, mode="clip") == of) if len(ids) else np.empty(0, np.int64)
-        return {name: np.asarray(values.take(found)) for name, values in self.told.items()} | {"row": row[found]}
+        return {name: np.asarray(self.told[name])[found] for name in names} | {"row": row[found]}
 
 
 def standing(ledger: RememberingLedger, since: datetime, until: datetime) -> pd.DataFrame:
     """Return what `outcomes.standing` does."""
     said = predictions.Kept.of(ledger)
-    asked = said.rows(said.places(since, until))
-    told, n = Kept.of(ledger).of_predictions(np.asarray(asked["id"])), len(asked["id"])
-    is_label = told["horizon"] == Horizon.LABEL
-    flags = {f"has_{horizon}": _any(told["row"], told["horizon"] == horizon, n) for horizon in Horizon}
-    with_event = is_label & (told["status"] != OutcomeStatus.NO_EVENT)
+    asked = said.rows(said.places(since, until), STANDING)
+    n, names = len(asked["id"]), ("horizon", "status", "outcome_date")
+    told = Kept.of(ledger).of_predictions(np.asarray(asked["id"]), names)
+    flags = {f"has_{word}": _any(told["row"], told["horizon"] == code, n) for code, word in enumerate(_HORIZONS)}
+    with_event = (told["horizon"] == _LABEL) & (told["status"] != _NO_EVENT)
     observed = _greatest(told["row"][with_event], told["outcome_date"][with_event], n)
     asked |= {**flags, "observed_at": pd.DatetimeIndex(observed, tz="UTC").array}
     return pd.DataFrame(asked, copy=False)
@@ -68,25 +78,27 @@ def read(
     known_at: datetime,
     as_announced: bool,
     ids: Sequence[int] | None,
+    columns: Sequence[str] | None,
 ) -> pd.DataFrame:
     """Return what `outcomes.read` does."""
     said = predictions.Kept.of(ledger)
     places = said.places(since, until)
     if ids is not None:
         places = places[np.isin(np.asarray(said.told["id"])[places], np.asarray(ids, dtype=np.int64))]
-    asked = said.rows(places)
-    told, n = Kept.of(ledger).of_predictions(np.asarray(asked["id"])), len(places)
+    asked = said.rows(places, columns)
+    n, names = len(places), (*_OF_A_REVISION, *FIGURES)
+    told = Kept.of(ledger).of_predictions(np.asarray(said.told["id"])[places], names)
     known = np.flatnonzero(told["outcome_date"] <= pd.Timestamp(utc(known_at)).to_datetime64())
     told = {name: values[known] for name, values in told.items()}
     chosen = _one_a_horizon(told, as_announced=as_announced)
     told = {name: values[chosen] for name, values in told.items()}
-    of_label = told["horizon"] == Horizon.LABEL
-    status = np.full(n, None, dtype=object)
+    of_label = told["horizon"] == _LABEL
+    status = np.full(n, len(_STATUSES))
     status[told["row"][of_label]] = told["status"][of_label]
     of_prices = np.flatnonzero(~of_label)
-    gone = told["status"][of_prices] == OutcomeStatus.DELISTED
+    gone = told["status"][of_prices] == _DELISTED
     asked |= {
-        "status": pd.array(status, dtype="str"),
+        "status": _WORDS.take(status),
         # A figure belongs to one horizon: of the others it is missing.
         **{name: _only(told["row"], told[name], n) for name in FIGURES},
         "correct_prediction": _boolean(_only(told["row"], told["correct_prediction"], n)),
@@ -101,10 +113,9 @@ def _one_a_horizon(told: dict[str, Any], *, as_announced: bool) -> Places:
     order: list[Any] = [revision if as_announced else -revision]
     if as_announced:
         no_class = np.isnan(np.asarray(told["actual_class"], dtype="float64"))
-        order += [no_class, told["status"] == OutcomeStatus.NO_EVENT]
-    horizon = np.asarray(told["horizon"], dtype="str")
-    by = np.lexsort([*order, horizon, told["row"]])
-    row, of = told["row"][by], horizon[by]
+        order += [no_class, told["status"] == _NO_EVENT]
+    by = np.lexsort([*order, told["horizon"], told["row"]])
+    row, of = told["row"][by], told["horizon"][by]
     is_first = np.ones(len(by), dtype=bool)
     is_first[1:] = (row[1:] != row[:-1]) | (of[1:] != of[:-1])
     chosen: Places = by[is_first]

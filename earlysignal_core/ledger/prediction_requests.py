@@ -67,8 +67,15 @@ def record(ledger: Ledger, requests: Sequence[PredictionRequest]) -> None:
             connection.execute(_RECORD, _INCOMING.values(frame))
 
 
-def read(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
+def read(ledger: Ledger, since: datetime, until: datetime, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the calls of ``since < requested_at <= until``, in the order in which they were recorded.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    since, until : datetime
+    columns : sequence of str, optional
+        Only these.
 
     Returns
     -------
@@ -80,7 +87,8 @@ def read(ledger: Ledger, since: datetime, until: datetime) -> pd.DataFrame:
         kept.read_on(ledger)
         asked = kept.told["requested_at"]
         inside = (asked > pd.Timestamp(utc(since))) & (asked <= pd.Timestamp(utc(until)))
-        return pd.DataFrame(kept.rows(np.flatnonzero(inside)), copy=False)
+        return pd.DataFrame(kept.rows(np.flatnonzero(inside), columns), copy=False)
     window = (_table.c.requested_at > utc(since)) & (_table.c.requested_at <= utc(until))
+    wanted = _COLUMNS if columns is None else [_table.c[name] for name in columns]
     with ledger.begin() as connection:
-        return rows.read(connection, select(*_COLUMNS).where(window).order_by(_table.c.id))
+        return rows.read(connection, select(*wanted).where(window).order_by(_table.c.id))

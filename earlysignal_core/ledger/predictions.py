@@ -131,6 +131,7 @@ def read(
     versions: Sequence[str] | None = None,
     served: bool | None = None,
     features: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return the predictions of ``since < prediction_date <= until``, in the order in which they were recorded.
 
@@ -144,6 +145,8 @@ def read(
         Only the answers (True), or only what was said in shadow (False).
     features : bool
         Add a float64 column for each feature, bit for bit as it was recorded.
+    columns : sequence of str, optional
+        Only these of the other columns.
 
     Returns
     -------
@@ -152,9 +155,10 @@ def read(
     """
     if isinstance(ledger, RememberingLedger) and not ledger.is_joined:
         kept = Kept.of(ledger)
-        return kept.frame(kept.places(since, until, versions=versions, served=served), features=features)
+        return kept.frame(kept.places(since, until, versions=versions, served=served), columns, features=features)
     window = (_table.c.prediction_date > utc(since)) & (_table.c.prediction_date <= utc(until))
-    statement = select(*_COLUMNS).where(window).order_by(_table.c.id)
+    statement = select(*_COLUMNS if columns is None else [_table.c[name] for name in columns])
+    statement = statement.where(window).order_by(_table.c.id)
     if versions is not None:
         statement = statement.where(_table.c.model_version.in_(versions))
     if served is not None:
@@ -208,9 +212,9 @@ class Kept(Growing):
             chosen &= np.asarray(self.told["served"]) == served
         return np.flatnonzero(chosen)
 
-    def frame(self, places: npt.NDArray[np.int64], *, features: bool) -> pd.DataFrame:
+    def frame(self, places: npt.NDArray[np.int64], columns: Sequence[str] | None, *, features: bool) -> pd.DataFrame:
         """Return some of them, as `read` does."""
-        told = pd.DataFrame(self.rows(places), copy=False)
+        told = pd.DataFrame(self.rows(places, columns), copy=False)
         if not features:
             return told
         return pd.concat([told, pd.DataFrame(self._features[places], columns=self._names)], axis=1)

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from earlysignal_core.lake import Lake
+from earlysignal_core.lake import Lake, parquet
 from earlysignal_core.ledger.encoding import numbers, to_json
 from earlysignal_core.rules import Verdict
 
@@ -50,9 +50,7 @@ class DayRecord:
     def save(self, lake: Lake) -> None:
         """Write it, its tables first: a record with figures is whole."""
         for name, table in self.tables.items():
-            sink = io.BytesIO()
-            table.to_parquet(sink, index=False)
-            lake.write_bytes(f"{self._folder}/{name}.parquet", sink.getvalue())
+            lake.write_bytes(f"{self._folder}/{name}.parquet", parquet(table, compression="snappy"))
         content = {"figures": self.figures, "verdicts": self.verdicts.to_dict("records")}
         lake.write_bytes(f"{self._folder}/record.json", to_json(content).encode())
 

@@ -11,7 +11,7 @@ from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.monitoring.action import Action, MonitoringError, judge
-from earlysignal_core.monitoring.reference import MIN_VALUES, Reference, counted_once, sample, usual
+from earlysignal_core.monitoring.reference import MIN_VALUES, Reference, counted_once, sample, samples, usual
 from earlysignal_core.rules import Guard, Rule, Verdict
 
 USUAL_PSI = "usual_psi.json"
@@ -132,9 +132,14 @@ def detect_drift(
             f"Remedy: hand over the rows as they were served."
         )
     season = reference.season(_middle(recent["as_of"])) if len(recent) else reference.frame.iloc[:0]
-    features = pd.DataFrame(
-        [_feature_row(name, recent, reference, season, catalogue[name], strict=strict) for name in reference.features]
-    ).sort_values("distance", ascending=False, kind="stable", ignore_index=True)
+    names = reference.features
+    now, of_season = (samples(rows[names].to_numpy("float64")) for rows in (recent, season))
+    told = [
+        _feature_row(name, values, others, len(recent), reference, catalogue[name], strict=strict)
+        for name, values, others in zip(names, now, of_season, strict=True)
+    ]
+    features = pd.DataFrame({column: [row[column] for row in told] for column in told[0]})
+    features = features.sort_values("distance", ascending=False, kind="stable", ignore_index=True)
     counted = features["counted"]
     predictions, trained = sample(recent["probability"]), sample(reference.frame["probability"])
     moved = psi(predictions, trained)
@@ -209,10 +214,17 @@ def distance_limit(n: int, m: int) -> float:
 
 
 def _feature_row(
-    name: str, recent: pd.DataFrame, reference: Reference, season: pd.DataFrame, feature: Feature, *, strict: bool
+    name: str,
+    values: FloatArray,
+    of_season: FloatArray,
+    rows: int,
+    reference: Reference,
+    feature: Feature,
+    *,
+    strict: bool,
 ) -> dict[str, object]:
-    values, trained, of_season = sample(recent[name]), reference.samples[name], sample(season[name])
-    n, m, rows, trained_rows = len(values), len(trained), len(recent), len(reference.frame)
+    trained = reference.samples[name]
+    n, m, trained_rows = len(values), len(trained), len(reference.frame)
     distance, limit, usual = _distance(values, trained), distance_limit(n, m), reference.usual[name]
     missing = 1 - n / rows if rows else np.nan
     missing_reference = 1 - m / trained_rows if trained_rows else np.nan

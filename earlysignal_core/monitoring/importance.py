@@ -119,7 +119,7 @@ def importance(bundle: Bundle, recent: pd.DataFrame, then: FloatArray) -> Import
     table["training_rank"] = _rank(then)
     if not len(recent):
         return Importance(table.assign(rank=np.nan), undefined("no rows"), [], [], dict(_NOTHING))
-    drawn = Resamples.draw(recent["as_of"].dt.strftime("%Y-%m-%d"), seed=0)
+    drawn = Resamples.draw(recent["as_of"].to_numpy("datetime64[D]"), seed=0)
     shares, draws = _shares(now.sum(axis=0, keepdims=True))[0], _shares(drawn.sums(now))
     table["now"], table["rank"] = shares, _rank(shares)
     entered = (table["rank"] <= TOP) & (table["training_rank"] > TOP)

@@ -5,12 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from earlysignal_core.evaluation.resampling import FloatArray
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.monitoring.action import Action, judge
-from earlysignal_core.monitoring.reference import sample
+from earlysignal_core.monitoring.reference import samples
 from earlysignal_core.rules import Guard, Rule, Verdict
+
+Moments = npt.NDArray[np.datetime64]
 
 WINDOW_DAYS = 7
 # The mean of ten values lies within 2/√10 of its standard deviations, so 2 are more than six times that.
@@ -140,14 +144,15 @@ def live_quality(
         Let the strategy's rule (2 standard deviations) act as written.
     """
     features, verdicts, caches = [], [], []
-    for name, trained in normalizer.items():
-        row, verdict = _feature_row(name, recent[name], trained, catalogue[name], strict=strict)
+    known = samples(recent[list(normalizer)].to_numpy("float64"))
+    for (name, trained), values in zip(normalizer.items(), known, strict=True):
+        row, verdict = _feature_row(name, values, trained, catalogue[name], strict=strict)
         features.append(row)
         verdicts.append(verdict)
     far = [v for v in verdicts if v.raw] or sorted(verdicts, key=lambda v: np.nan_to_num(v.value, nan=-1))[-1:]
     of_caches = []
     for cache, times in arrivals.items():
-        row, judged = _cache_row(cache, times[times <= moment], moment, freshness_days)
+        row, judged = _cache_row(cache, times.to_numpy("datetime64[ns]"), moment, freshness_days)
         caches.append(row)
         of_caches += judged
     columns = ["feature", "group", "counted", "n", "mean", "training_mean", "training_std", "shift"]
@@ -160,9 +165,8 @@ def live_quality(
 
 
 def _feature_row(
-    name: str, values: pd.Series, trained: Mapping[str, Any], feature: Feature, *, strict: bool
+    name: str, known: FloatArray, trained: Mapping[str, Any], feature: Feature, *, strict: bool
 ) -> tuple[dict[str, Any], Verdict]:
-    known = sample(values)
     mean = float(known.mean()) if len(known) else np.nan
     shift = _shift(mean, _number(trained["mean"]), _number(trained["std"]))
     figures = {"shift": shift, "n": float(len(known)), "counted": float(feature.of_the_company)}
@@ -191,12 +195,13 @@ def _shift(mean: float, trained: float, deviation: float) -> float:
 
 
 def _cache_row(
-    cache: str, times: pd.Series, moment: pd.Timestamp, freshness_days: Mapping[str, float]
+    cache: str, times: Moments, moment: pd.Timestamp, freshness_days: Mapping[str, float]
 ) -> tuple[dict[str, Any], list[Verdict]]:
     limits = CACHE_LIMITS[cache]
-    newest = times.max()
+    times = times[times <= moment.to_datetime64()]
+    newest: Any = pd.DatetimeIndex(times, tz="UTC").max()
     # A cache without any row is as stale as can be.
-    age = np.inf if times.empty else (moment - newest) / pd.Timedelta(days=1)
+    age = (moment - newest) / pd.Timedelta(days=1) if len(times) else np.inf
     end = moment - pd.Timedelta(days=limits.compared_days_ago)
     rows, before = (_count(times, until, limits.volume_days) for until in (moment, end))
     share = rows / before if before else np.nan
@@ -217,8 +222,9 @@ def _cache_row(
     return row, verdicts
 
 
-def _count(times: pd.Series, until: pd.Timestamp, days: int) -> int:
-    return int(((times > until - pd.Timedelta(days=days)) & (times <= until)).sum())
+def _count(times: Moments, until: pd.Timestamp, days: int) -> int:
+    after = until - pd.Timedelta(days=days)
+    return int(((times > after.to_datetime64()) & (times <= until.to_datetime64())).sum())
 
 
 def _number(value: Any) -> float:

@@ -5,18 +5,17 @@ it is the same whenever, however often and however late it is collected, and a d
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from earlysignal_core.audit.level_shifts import LOOK_BACK as SESSIONS_BEFORE
+from earlysignal_core.audit.level_shifts import Flags
 from earlysignal_core.datasets.labels import NO_EVENT_AFTER
 from earlysignal_core.evaluation.adjustment import Prices
-from earlysignal_core.evaluation.outcomes import close_to_close
-from earlysignal_core.evaluation.resampling import FloatArray, IntArray
+from earlysignal_core.evaluation.resampling import IntArray
 from earlysignal_core.features.examples import event_id
 from earlysignal_core.features.surprise import is_large_beat, surprise_percent
 from earlysignal_core.lake import Lake
@@ -24,6 +23,7 @@ from earlysignal_core.ledger import days
 from earlysignal_core.ledger import outcomes as recorded
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
+from earlysignal_core.monitoring.price_outcomes import FINEST, SURE_SESSIONS, Returns, steps_of
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import KNOWABLE
@@ -33,16 +33,11 @@ from earlysignal_core.validation import no_rows
 LOOK_BACK = pd.Timedelta(days=180)
 """What becomes known so long after it was taken for no event, a late announcement or a correction, counts no more."""
 
-SURE_SESSIONS = 10
-"""Sessions after a window by which a missing bar, or a split that explains a jump, must have come."""
-
 OVERDUE_AFTER = pd.Timedelta(days=8)
 RETURN_DAYS: Mapping[Horizon, int] = {Horizon.DAYS_7: 7, Horizon.DAYS_30: 30}
 
 EARNINGS = ["symbol", "announced_on", "session", "fiscal_period", "eps_estimate", "eps_actual", KNOWABLE]
-_FIGURE_OF = {Horizon.DAYS_7: "actual_return_7d", Horizon.DAYS_30: "actual_return_30d"}
-_FIGURES = ["actual_class", "earnings_surprise_pct", *_FIGURE_OF.values()]
-_FINEST = "us"  # as the ledger keeps moments: of two steps at one of them only the first counts
+_WINDOWS = ["announced_on", "as_of"]
 _LONG_AGO = pd.Timestamp("1990-01-01", tz="UTC")
 # A prediction is made about a week before the day that is expected; with `LOOK_BACK` and room to spare.
 _OPEN_FOR = pd.Timedelta(days=240)
@@ -100,20 +95,20 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
     """
     finished = days.last_finished(ledger)
     since = _LONG_AGO if finished is None else finished.tz_localize("UTC") - _OPEN_FOR
-    asked = _from_their_sessions(recorded.standing(ledger, since, now))
+    asked = recorded.standing(ledger, since, now)
     told = [part for part in (*_labels(asked, lake, source, now), _returns(asked, lake, source, now)) if len(part)]
     steps = pd.concat(told, ignore_index=True).sort_values("outcome_date", kind="stable") if told else _NO_STEPS
     added = _recorded(ledger, steps)
     pending = {horizon: _pending(asked, steps, horizon) for horizon in _horizons(source)}
-    oldest = [frame["prediction_date"].min() for frame in pending.values() if len(frame)]
+    waiting = asked.loc[np.logical_or.reduce([*pending.values()]), "prediction_date"]
     return Collected(
         recorded=added,
-        waiting={horizon: len(frame) for horizon, frame in pending.items()},
-        oldest_waiting=min(oldest, default=None),
+        waiting={horizon: int(which.sum()) for horizon, which in pending.items()},
+        oldest_waiting=waiting.min() if len(waiting) else None,
         overdue=sum(
-            int((_knowable_by(frame, horizon) + OVERDUE_AFTER < now).sum())
-            for horizon, frame in pending.items()
-            if len(frame)
+            int((_knowable_by(asked.loc[which, _WINDOWS], horizon) + OVERDUE_AFTER < now).sum())
+            for horizon, which in pending.items()
+            if which.any()
         ),
     )
 
@@ -158,7 +153,7 @@ def results(earnings: pd.DataFrame) -> pd.DataFrame:
             "session": told["session"],
             "surprise": surprise,
             "label": np.where(np.isnan(surprise), np.nan, is_large_beat(actual, estimate).astype("float64")),
-            KNOWABLE: told[KNOWABLE].dt.floor(_FINEST),
+            KNOWABLE: told[KNOWABLE].dt.floor(FINEST),
         }
     ).sort_values(["event", KNOWABLE, "announced_on"], kind="stable", ignore_index=True)
     steps = steps.drop_duplicates(["event", KNOWABLE])
@@ -166,14 +161,26 @@ def results(earnings: pd.DataFrame) -> pd.DataFrame:
     return kept.reset_index(drop=True)
 
 
-def known_results(lake: Lake, quarters: Sequence[Quarter], now: pd.Timestamp) -> pd.DataFrame:
-    """Return `results` of what was known of some quarters at a moment (UTC).
+class _ResultsByEvent:
+    """`results`, and where the steps of each event are: to be made once for many days.
 
-    A step depends only on those before it, so the steps until a moment are those of the rows known until then.
+    Parameters
+    ----------
+    earnings : DataFrame
     """
-    steps = lake.derive(results, "earnings", quarters, EARNINGS) if quarters else results(no_rows("earnings"))
-    known: pd.DataFrame = steps[steps[KNOWABLE] <= now]
-    return known.reset_index(drop=True)
+
+    def __init__(self, earnings: pd.DataFrame) -> None:
+        self.steps = results(earnings)
+        number, events = pd.factorize(self.steps["event"])  # the steps come by event
+        self._events, self._begins = pd.Index(events), np.searchsorted(number, np.arange(len(events) + 1))
+
+    def of(self, events: pd.Series) -> tuple[IntArray, IntArray]:
+        """Return the places of all steps of some events: of the event, and of the step."""
+        at = self._events.get_indexer(pd.Index(events))
+        many = np.where(at >= 0, self._begins[at + 1] - self._begins[at], 0)
+        row = np.repeat(np.arange(len(events)), many)
+        step = self._begins[at][row] + np.arange(len(row)) - np.repeat(np.cumsum(many) - many, many)
+        return row, step
 
 
 def first_results(earnings: pd.DataFrame) -> pd.DataFrame:
@@ -184,134 +191,40 @@ def first_results(earnings: pd.DataFrame) -> pd.DataFrame:
 def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> list[pd.DataFrame]:
     if asked.empty:
         return []
-    asked = asked.assign(no_event_from=_knowable_by(asked, Horizon.LABEL))
     quarters = quarters_since(lake, source, "earnings", asked["as_of"].min(), now)
-    found = known_results(lake, quarters, now)
-    told = asked.merge(found[["event", "surprise", "label", KNOWABLE]], on="event")
-    told = told[told[KNOWABLE] <= told["no_event_from"] + LOOK_BACK]
-    first = told.groupby("id")[KNOWABLE].min().reindex(asked["id"]).set_axis(asked.index)
-    none = asked[~asked["has_label"] & (asked["no_event_from"] <= now) & ~(first <= asked["no_event_from"])]
-    told = told[~(told[KNOWABLE] <= told["observed_at"])]
-    figures = {"actual_class": told["label"], "earnings_surprise_pct": told["surprise"]}
+    found = lake.derive(_ResultsByEvent, "earnings", quarters, EARNINGS) if quarters else _NO_RESULTS
+    row, step = found.of(asked["event"])
+    known, ids = found.steps[KNOWABLE].to_numpy("datetime64[ns]")[step], asked["id"].to_numpy()
+    no_event_from = _knowable_by(asked, Horizon.LABEL).to_numpy("datetime64[ns]")
+    present = now.to_datetime64()
+    in_time = (known <= present) & (known <= no_event_from[row])
+    none = ~asked["has_label"].to_numpy() & (no_event_from <= present)
+    none[row[in_time]] = False
+    counts = (known <= present) & (known <= no_event_from[row] + LOOK_BACK.to_timedelta64())
+    counts &= ~(known <= asked["observed_at"].to_numpy("datetime64[ns]")[row])
+    label, surprise = (found.steps[name].to_numpy()[step[counts]] for name in ("label", "surprise"))
+    figures = {"actual_class": label, "earnings_surprise_pct": surprise}
     return [
-        _steps(none, Horizon.LABEL, OutcomeStatus.NO_EVENT, none["no_event_from"]) if len(none) else _NO_STEPS,
-        _steps(told, Horizon.LABEL, OutcomeStatus.OBSERVED, told[KNOWABLE], **figures) if len(told) else _NO_STEPS,
+        steps_of(ids[none], Horizon.LABEL, OutcomeStatus.NO_EVENT, no_event_from[none]),
+        steps_of(ids[row[counts]], Horizon.LABEL, OutcomeStatus.OBSERVED, known[counts], **figures),
     ]
 
 
 def _returns(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
-    windows = [
-        _windows(asked[~asked[f"has_{horizon}"]], horizon) for horizon in _horizons(source) if horizon in RETURN_DAYS
-    ]
-    ended = [frame[closes()[frame["last"]] <= now] for frame in windows]
+    ended = []
+    for horizon in (horizon for horizon in _horizons(source) if horizon in RETURN_DAYS):
+        which = np.flatnonzero(~asked[f"has_{horizon}"].to_numpy())
+        first, last = _window(asked["as_of"].iloc[which], horizon)
+        over = np.flatnonzero(closes()[last] <= now)
+        windows = asked[["id", "symbol"]].iloc[which[over]]
+        ended.append(windows.assign(horizon=horizon, first=first[over], last=last[over]))
     if not sum(len(frame) for frame in ended):
         return _NO_STEPS
     asked = pd.concat(ended, ignore_index=True)
     # False level shifts are told by the sessions before.
     start = sessions()[max(int(asked["first"].min()) - SESSIONS_BEFORE - 1, 0)]
-    prices = Prices.load(lake, source, quarters_since(lake, source, "ohlcv", start, now))
-    return _Returns(asked, prices.known(now)).steps()
-
-
-class _Returns:
-    """The returns of windows that have ended, as far as they can be known.
-
-    A return is known with the bars of both ends. Where raw prices jump in between, the split that explains it may
-    still become known. Ten sessions after the window that is over: a bar that is missing stays missing, a jump stays
-    unexplained, and a stock without any further bar is gone.
-
-    Parameters
-    ----------
-    asked : DataFrame, n rows
-        id, symbol, horizon, and the positions `first` and `last` in `sessions`; index 0 to n - 1.
-    prices : Prices
-        As known now, of all symbols: what others trade tells that time has gone on.
-    """
-
-    def __init__(self, asked: pd.DataFrame, prices: Prices) -> None:
-        bars = prices.bars.sort_values("session", kind="stable")
-        self._asked, self._everybody = asked, bars[["session", KNOWABLE]]
-        self._prices = replace(prices, bars=bars[bars["symbol"].isin(asked["symbol"].unique())])
-        self._first, self._last = asked["first"].to_numpy(), asked["last"].to_numpy()
-        self._over_from = self._traded_since(self._last + SURE_SESSIONS)
-        self._value = np.full(len(asked), np.nan)
-        self._gone = np.zeros(len(asked), dtype=bool)
-        self._known_from = pd.Series(pd.NaT, index=asked.index, dtype="datetime64[ns, UTC]")
-
-    def steps(self) -> pd.DataFrame:
-        """Return the outcomes as the ledger takes them."""
-        ends = [self._bars_known_from(place) for place in (self._first, self._last)]
-        both = pd.concat(ends, axis=1).max(axis=1, skipna=False)
-        self._judge(both[~(both > self._over_from)].dropna())
-        for moments in self._splits_after(both):
-            self._judge(moments[self._known_from[moments.index].isna()])
-        self._conclude(self._over_from[self._known_from.isna()].dropna())
-        known = self._known_from.notna().to_numpy()
-        rows, value = self._asked[known], pd.Series(self._value, index=self._asked.index)[known]
-        status = np.where(self._gone[known], OutcomeStatus.DELISTED, OutcomeStatus.OBSERVED)
-        figures = {name: value.where(rows["horizon"] == horizon) for horizon, name in _FIGURE_OF.items()}
-        return _steps(rows, rows["horizon"], status, self._known_from[known].dt.floor(_FINEST), **figures)
-
-    def _judge(self, moments: pd.Series) -> None:
-        """Take the returns that can be had at some moments; without splits to wait for, NaN is one too."""
-        for moment, at in _by_moment(moments):
-            self._value[at] = self._changes(at, self._last[at], self._known(moment, at))
-            settled = at if self._prices.splits is None else at[~np.isnan(self._value[at])]
-            self._known_from.iloc[settled] = moment
-
-    def _conclude(self, moments: pd.Series) -> None:
-        for moment, at in _by_moment(moments):
-            known = self._known(moment, at)
-            newest = known.bars.groupby("symbol")["session"].max()
-            last_bar = pd.Series(position(newest), index=newest.index)
-            until = self._asked["symbol"].iloc[at].map(last_bar).fillna(-1).to_numpy(dtype=np.int64)
-            self._gone[at] = (self._first[at] <= until) & (until < self._last[at])
-            self._value[at] = self._changes(at, np.where(self._gone[at], until, self._last[at]), known)
-            self._known_from.iloc[at] = moment
-
-    def _known(self, moment: pd.Timestamp, at: IntArray) -> Prices:
-        """Return what was known at a moment of the prices of some rows, as far as it matters to them."""
-        near = (self._first[at].min() - SESSIONS_BEFORE - 1, self._last[at].max() + SURE_SESSIONS)
-        begin, end = self._prices.bars["session"].searchsorted(sessions()[list(near)])
-        prices = replace(self._prices, bars=self._prices.bars.iloc[begin:end])
-        return prices.known(moment, self._asked["symbol"].iloc[at].unique())
-
-    def _changes(self, at: IntArray, last: IntArray, known: Prices) -> FloatArray:
-        return close_to_close(self._asked["symbol"].iloc[at], self._first[at], last, known.on_one_basis())
-
-    def _bars_known_from(self, place: IntArray) -> pd.Series:
-        """Return the moment from which the bar of each row's session was known, NaT where there is none."""
-        wanted = pd.DataFrame({"symbol": self._asked["symbol"], "session": sessions()[place]})
-        bars = self._prices.bars[["symbol", "session", KNOWABLE]]
-        found: pd.Series = wanted.merge(bars, on=["symbol", "session"], how="left", validate="m:1")[KNOWABLE]
-        return found
-
-    def _traded_since(self, place: IntArray) -> pd.Series:
-        """Return the moment from which a bar of a session or a later one was known, of whatever symbol; NaT before."""
-        by_session = self._everybody.groupby("session")[KNOWABLE].min()
-        since = by_session[::-1].cummin()[::-1]
-        after = position(since.index).searchsorted(place)
-        never = pd.Series([pd.NaT], dtype="datetime64[ns, UTC]")
-        found: pd.Series = pd.concat([since, never]).iloc[after]
-        return found.set_axis(self._asked.index)
-
-    def _splits_after(self, both: pd.Series) -> list[pd.Series]:
-        """Return, wave by wave, the moments at which a split within a window became known after both its bars."""
-        if self._prices.splits is None:
-            return []
-        rows = self._asked[["symbol", "first", "last"]].assign(row=self._asked.index, both=both, over=self._over_from)
-        found = rows.merge(self._prices.splits[["symbol", "session", KNOWABLE]], on="symbol")
-        place = position(found["session"])
-        inside = (found["first"] < place) & (place <= found["last"])
-        late = (found[KNOWABLE] > found["both"]) & ~(found[KNOWABLE] > found["over"])
-        found = found[inside & late].sort_values(KNOWABLE).set_index("row")
-        wave = found.groupby(level=0).cumcount()
-        return [found.loc[wave == number, KNOWABLE] for number in wave.unique()]
-
-
-def _by_moment(moments: pd.Series) -> Iterator[tuple[pd.Timestamp, IntArray]]:
-    for moment in moments.drop_duplicates():
-        yield moment, moments.index[moments == moment].to_numpy(dtype=np.int64)
+    prices = Prices.load(lake, source, quarters_since(lake, source, "ohlcv", start, now)).since(start)
+    return Returns(asked, prices.known(now)).steps()
 
 
 def _horizons(source: SourceDescription) -> list[Horizon]:
@@ -319,10 +232,10 @@ def _horizons(source: SourceDescription) -> list[Horizon]:
     return [horizon for horizon in Horizon if horizon is Horizon.LABEL or "ohlcv" in source.tables]
 
 
-def _pending(asked: pd.DataFrame, steps: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
-    """Return the predictions of which nothing is known at a horizon, after some steps."""
+def _pending(asked: pd.DataFrame, steps: pd.DataFrame, horizon: Horizon) -> Flags:
+    """Say of which predictions nothing is known at a horizon, after some steps."""
     told = steps.loc[steps["horizon"] == horizon, "prediction_id"]
-    return asked[~asked[f"has_{horizon}"] & ~asked["id"].isin(told)]
+    return ~(asked[f"has_{horizon}"].to_numpy() | np.isin(asked["id"].to_numpy(), told.to_numpy()))
 
 
 def _knowable_by(asked: pd.DataFrame, horizon: Horizon) -> pd.Series:
@@ -330,18 +243,14 @@ def _knowable_by(asked: pd.DataFrame, horizon: Horizon) -> pd.Series:
     if horizon is Horizon.LABEL:
         expected: pd.Series = asked["announced_on"].dt.tz_localize("UTC") + NO_EVENT_AFTER
         return expected
-    return pd.Series(closes()[_windows(asked, horizon)["last"] + SURE_SESSIONS], index=asked.index)
+    _, last = _window(asked["as_of"], horizon)
+    return pd.Series(closes()[last + SURE_SESSIONS], index=asked.index)
 
 
-def _from_their_sessions(asked: pd.DataFrame) -> pd.DataFrame:
-    """Add the day of `as_of` in New York, and its session: there the windows of returns begin."""
-    day = asked["as_of"].dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
-    return asked.assign(day=day, first=position(day))
-
-
-def _windows(asked: pd.DataFrame, horizon: Horizon) -> pd.DataFrame:
-    """Add the horizon and the last session of its window, the last one that lies within its days."""
-    return asked.assign(horizon=horizon, last=position(asked["day"] + pd.Timedelta(days=RETURN_DAYS[horizon])))
+def _window(as_of: pd.Series, horizon: Horizon) -> tuple[IntArray, IntArray]:
+    """Return the first and the last session of windows: that of `as_of` in New York, and the last within its days."""
+    day = as_of.dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
+    return position(day), position(day + pd.Timedelta(days=RETURN_DAYS[horizon]))
 
 
 def quarters_since(
@@ -353,13 +262,5 @@ def quarters_since(
     return [quarter for quarter in near if quarter < present or lake.has(table, quarter)]
 
 
-def _steps(
-    asked: pd.DataFrame, horizon: Any, status: Any = OutcomeStatus.OBSERVED, outcome_date: Any = None, **figures: Any
-) -> pd.DataFrame:
-    """Return outcomes as the ledger takes them."""
-    steps = pd.DataFrame({"prediction_id": asked["id"], "horizon": horizon, "status": status})
-    moments = pd.to_datetime(pd.Series(outcome_date, index=asked.index), utc=True).dt.as_unit("ns")
-    return steps.assign(outcome_date=moments, **dict.fromkeys(_FIGURES, np.nan) | figures)
-
-
-_NO_STEPS = _steps(pd.DataFrame({"id": np.empty(0, dtype=np.int64)}), Horizon.LABEL)
+_NO_STEPS = steps_of(np.empty(0, np.int64), Horizon.LABEL, OutcomeStatus.OBSERVED, np.empty(0, "datetime64[ns]"))
+_NO_RESULTS = _ResultsByEvent(no_rows("earnings"))

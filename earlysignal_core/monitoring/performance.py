@@ -110,7 +110,7 @@ def production_performance(
         announced_on, as_of, probability, threshold, never`` (the base rate that the model was trained on), ``label``
         (NaN while pending or not to be known), ``return_7d, benchmark_7d``.
     earlier : DataFrame
-        Predictions of the year before (``event, as_of, probability``), which tell the top 10 %.
+        Those of other events in the year before (``as_of, probability``), which tell the top 10 %.
     positions : DataFrame
         From `outcomes.outcome_returns`.
     pending : DataFrame
@@ -216,9 +216,7 @@ def _financial(
     rows: pd.DataFrame, earlier: pd.DataFrame, positions: pd.DataFrame, cost_bps: float
 ) -> list[dict[str, Any]]:
     """Return what the top 10 % earned, beside all that could be judged."""
-    known = pd.concat(
-        [earlier.loc[~earlier["event"].isin(rows["event"]), ["as_of", "probability"]], rows[["as_of", "probability"]]]
-    )
+    known = pd.concat([earlier[["as_of", "probability"]], rows[["as_of", "probability"]]])
     limit = limits(rows["as_of"], known["as_of"], known[["probability"]].to_numpy("float64"))[:, 0]
     judged = ~np.isnan(limit)
     selected = rows["probability"].to_numpy("float64") > limit
@@ -311,5 +309,5 @@ def _row(name: str, figure: Figure, n: int, base: float = np.nan, base_is: str =
     }
 
 
-def _days(time: pd.Series) -> npt.NDArray[np.str_]:
-    return np.datetime_as_string(time.to_numpy("datetime64[D]"))
+def _days(time: pd.Series) -> npt.NDArray[np.datetime64]:
+    return time.to_numpy("datetime64[D]")

@@ -115,7 +115,7 @@ class Reference:
     @cached_property
     def samples(self) -> dict[str, FloatArray]:
         """The sorted values of each feature, without missing ones."""
-        return {name: sample(self.frame[name]) for name in self.features}
+        return dict(zip(self.features, samples(self.frame[self.features].to_numpy("float64")), strict=True))
 
     @cached_property
     def usual(self) -> dict[str, float]:
@@ -188,6 +188,13 @@ def sample(values: pd.Series) -> FloatArray:
     """Return the finite values of a column, sorted."""
     numbers = values.to_numpy(dtype="float64")
     return np.sort(numbers[np.isfinite(numbers)])
+
+
+def samples(values: FloatArray) -> list[FloatArray]:
+    """Return the finite values of each column of a matrix, sorted."""
+    is_finite = np.isfinite(values)
+    ordered = np.sort(np.where(is_finite, values, np.nan).T, axis=1)  # NaN last
+    return [column[:count] for column, count in zip(ordered, is_finite.sum(axis=0).tolist(), strict=True)]
 
 
 def usual(rows: pd.DataFrame, column: str, how_far: Callable[[FloatArray], float]) -> float:

@@ -1,6 +1,6 @@
 """What was served, as the monitors take it: one row an event, and nothing that was not known at the moment."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -8,14 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from earlysignal_core.audit.announcements import companies_of
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
-from earlysignal_core.evaluation.resampling import Figure, one_a_company, undefined
+from earlysignal_core.evaluation.resampling import Figure, IntArray, one_a_company, undefined
 from earlysignal_core.features.catalogue import catalogue
+from earlysignal_core.features.examples import are_among
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
-from earlysignal_core.ledger.predictions import Prediction
 from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, OutcomeStatus, RetrainState
 from earlysignal_core.models.bundle import BundleError, metadata_of
 from earlysignal_core.monitoring import performance
@@ -33,6 +34,8 @@ WALK_FORWARD_AUC, WALK_FORWARD_AUC_LOW = "walk_forward_auc", "walk_forward_auc_l
 _DAY = pd.Timedelta(days=1)
 # An announcement of the window may be half a year late, and the top 10 % is told by the year before its prediction.
 _HISTORY = 600 * _DAY
+# `LOOK_BACK` sessions before the first window tell of false level shifts.
+_PAST_OF_A_PRICE = 100 * _DAY
 # Two years of announcements tell which symbols are share classes of one company.
 _COMPANY_QUARTERS = 8
 _RENAMED = {
@@ -45,9 +48,12 @@ _JUDGED = [
     *("event", "symbol", "company", "announced_on", "as_of", "version", "probability", "threshold", "never", "label"),
     *("return_7d", "benchmark_7d"),
 ]
+_EARLIER = ["event", "as_of", "predicted_probability"]
+_PENDING = ["announced_on", "predicted_probability", "threshold"]
 _NO_MOMENTS = np.empty(0, dtype="datetime64[ns]")
 _NO_RESULTS = first_results(no_rows("earnings"))
-_OF_PREDICTION = {"id", *(column.name for column in fields(Prediction))}
+_OF_A_ROW = ["id", "event", "symbol", "as_of", "prediction_date", "predicted_probability"]
+_OF_AN_EVENT = [*_OF_A_ROW, "announced_on", "model_version", "threshold"]
 
 
 @dataclass(frozen=True)
@@ -115,14 +121,16 @@ def recent_rows(ledger: Ledger, now: pd.Timestamp, days: int, version: str | Non
         a probability. One that was made without knowing any feature tells nothing of them and is left out.
     """
     chosen: dict[str, Any] = {"served": True} if version is None else {"versions": [version]}
-    found = _one_an_event(predictions.read(ledger, now - days * _DAY, now, features=True, **chosen)).sort_values("id")
-    features = [name for name in found.columns if name not in _OF_PREDICTION]
-    # A feature that no row has is missing in all, also where there are no rows.
-    features += [name for name in catalogue() if name not in features]
-    values = found.reindex(columns=features).to_numpy(dtype="float64")
+    found = predictions.read(ledger, now - days * _DAY, now, features=True, columns=_OF_A_ROW, **chosen)
+    features = [name for name in found.columns if name not in _OF_A_ROW]
+    last = np.sort(_last_of_each_event(found))  # in the order of the ids
+    values = found[features].to_numpy(dtype="float64")[last]
     known = ~np.isnan(values).all(axis=1)
-    told = found.loc[known, ["event", "symbol", "as_of", "predicted_probability"]].reset_index(drop=True)
-    rows: pd.DataFrame = pd.concat([told, pd.DataFrame(values[known], columns=features)], axis=1)
+    told = found[["event", "symbol", "as_of", "predicted_probability"]].iloc[last[known]].reset_index(drop=True)
+    # A feature that no row has is missing in all, also where there are no rows.
+    absent = [name for name in catalogue() if name not in features]
+    values = np.hstack([values[known], np.full((len(told), len(absent)), np.nan)])
+    rows: pd.DataFrame = pd.concat([told, pd.DataFrame(values, columns=[*features, *absent])], axis=1)
     return rows.rename(columns={"predicted_probability": "probability"})
 
 
@@ -145,46 +153,46 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     result counts with its first class. Nothing of `no_event` is class 0. Share classes of one company have one result,
     which counts once.
     """
-    served = predictions.read(ledger, now - _HISTORY, now, served=True)
+    served = predictions.read(ledger, now - _HISTORY, now, served=True, columns=_OF_AN_EVENT)
     answered = served["predicted_probability"].notna() & (served["model_version"] != predictions.RULE)
     quarters = quarters_since(lake, source, "earnings", now - _COMPANY_QUARTERS * 91 * _DAY, now)
     announcements = lake.derive(first_results, "earnings", quarters, EARNINGS) if quarters else _NO_RESULTS
-    events = _by_event(served[answered], announcements, now)
+    events = _by_event(served if answered.all() else served[answered], announcements, now)
     asked = events if answered.all() else _by_event(served, announcements, now)
     inside = _within(events["announced_on"], now)
-    rows, asked = events[inside].reset_index(drop=True), asked[_within(asked["announced_on"], now)]
-    rows = _with_outcomes(ledger, rows, now)
+    rows = _with_outcomes(ledger, events[inside].reset_index(drop=True), now)
     returns, positions = _returns(lake, source, now, rows)
     never = pd.Series([_never(lake, version) for version in rows["model_version"]], dtype="float64")
     judged = rows.rename(columns=_RENAMED).assign(
-        company=rows["symbol"].replace(Announced.of(lake, quarters).share_classes(now)),
+        company=companies_of(rows["symbol"], Announced.of(lake, quarters).share_classes(now)),
         never=never,
         benchmark_7d=returns["benchmark_7d"],
     )
     status, label = rows["status"], rows["actual_class"]
     ahead = events["announced_on"] > now.tz_localize(None)
-    pending = pd.concat([rows[status.isna()], events[ahead]], ignore_index=True).rename(columns=_RENAMED)
-    came = rows.loc[rows["came"], "event"]
+    pending = pd.concat([rows.loc[status.isna(), _PENDING], events.loc[ahead, _PENDING]], ignore_index=True)
+    came = are_among(positions["event"], rows.loc[rows["came"], "event"])
+    others = are_among(asked.loc[_within(asked["announced_on"], now), "event"], events["event"])
     return Judged(
         predictions=one_a_company(judged[_JUDGED]),
-        earlier=events[~inside].rename(columns=_RENAMED)[["event", "as_of", "probability"]].reset_index(drop=True),
-        positions=positions[positions["event"].isin(came)].reset_index(drop=True),
-        pending=pending[["announced_on", "probability", "threshold"]],
+        earlier=events.loc[~inside, _EARLIER].rename(columns=_RENAMED).reset_index(drop=True),
+        positions=positions[came].reset_index(drop=True),
+        pending=pending.rename(columns=_RENAMED),
         counts={
             "pending": int(status.isna().sum()),
             "no_event": int((status == OutcomeStatus.NO_EVENT).sum()),
             "unlabelled": int((status.isin([OutcomeStatus.OBSERVED, OutcomeStatus.RESTATED]) & label.isna()).sum()),
             "restated": int((rows["newest_status"] == OutcomeStatus.RESTATED).sum()),
             "delisted": int(rows["delisted"].fillna(False).sum()),
-            "not_by_a_model": int((~asked["event"].isin(events["event"])).sum()),
+            "not_by_a_model": int((~others).sum()),
         },
     )
 
 
 def requests(ledger: Ledger, now: pd.Timestamp, days: int = performance.WINDOW_DAYS) -> pd.DataFrame:
     """Return the prediction requests of the last days, for `operations`: requested_at, latency_ms, failed."""
-    found = prediction_requests.read(ledger, now - days * _DAY, now)
-    return found[["requested_at", "latency_ms"]].assign(failed=found["fallback"] == Fallback.NO_ANSWER)
+    found = prediction_requests.read(ledger, now - days * _DAY, now, ["requested_at", "latency_ms", "fallback"])
+    return found.assign(failed=found.pop("fallback") == Fallback.NO_ANSWER)
 
 
 def retrain_figures(ledger: Ledger, day: pd.Timestamp) -> Retrains:
@@ -241,9 +249,7 @@ def champion_auc(ledger: Ledger, lake: Lake, version: str) -> Figure:
     Of its walk-forward, as its last promotion recorded it (`WALK_FORWARD_AUC`), else of its own test part, whose bound
     is counted from how many events it has; undefined where there is neither.
     """
-    promoted = decisions.read(ledger, kind=DecisionKind.PROMOTION)
-    figures = [told for told, of in zip(promoted["figures"], promoted["subject"], strict=True) if of == version]
-    walked = figures[-1] if figures else {}
+    walked = decisions.last_figures(ledger, DecisionKind.PROMOTION, version) or {}
     if np.isfinite(walked.get(WALK_FORWARD_AUC, np.nan)):
         return Figure(value=walked[WALK_FORWARD_AUC], low=walked.get(WALK_FORWARD_AUC_LOW, np.nan))
     try:
@@ -261,23 +267,24 @@ def _arrived(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:
     return np.sort(rows[KNOWABLE].to_numpy("datetime64[ns]"))
 
 
-def _one_an_event(found: pd.DataFrame) -> pd.DataFrame:
-    """Keep, of each event, the last prediction with a probability, or the last; in the order of these."""
+def _last_of_each_event(found: pd.DataFrame) -> IntArray:
+    """Return where, of each event, the last prediction with a probability is, or the last; in the order of these."""
     answered = found["predicted_probability"].notna()
     order = np.lexsort([found["id"], found["prediction_date"], answered])
     again = found["event"].iloc[order].duplicated(keep="last").to_numpy()
-    return found.iloc[order[~again]]
+    return np.asarray(order[~again], dtype=np.int64)
 
 
 def _with_outcomes(ledger: Ledger, rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     """Add to predictions what became of them as announced, and the newest status."""
+    chosen: dict[str, Any] = {"known_at": now, "ids": rows["id"].tolist(), "columns": ["id"]}
     first, newest = (
-        outcomes.read(ledger, now - _HISTORY, now, known_at=now, as_announced=as_announced, ids=rows["id"].tolist())
+        outcomes.read(ledger, now - _HISTORY, now, as_announced=as_announced, **chosen)
         for as_announced in (True, False)
     )
     # Both come in the order of the ids, as these rows do.
-    told = {name: first[name].array for name in first.columns if name not in rows.columns}
-    return rows.assign(**told, newest_status=newest["status"].array)
+    told: pd.DataFrame = pd.concat([rows, first.drop(columns="id")], axis=1)
+    return told.assign(newest_status=newest["status"].array)
 
 
 def _within(days: pd.Series, now: pd.Timestamp) -> pd.Series:
@@ -292,11 +299,14 @@ def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp
 
     ``came`` says whether it has been announced.
     """
-    chosen = _one_an_event(rows).sort_values("id", ignore_index=True).rename(columns={"announced_on": "expected_on"})
-    found = announcements[["announced_on", "session", KNOWABLE]].reindex(chosen["event"]).reset_index(drop=True)
-    came = found[KNOWABLE] <= now
-    announced_on = found["announced_on"].where(came, chosen["expected_on"])
-    return chosen.assign(announced_on=announced_on, session=found["session"].where(came), came=came)
+    chosen = rows.iloc[np.sort(_last_of_each_event(rows))].reset_index(drop=True)
+    chosen = chosen.rename(columns={"announced_on": "expected_on"})
+    place = announcements.index.get_indexer(pd.Index(chosen["event"]))
+    came = announcements[KNOWABLE].array.take(place, allow_fill=True) <= now
+    announced_on = chosen["expected_on"].to_numpy(copy=True)
+    announced_on[came] = announcements["announced_on"].to_numpy()[place[came]]
+    session = announcements["session"].array.take(np.where(came, place, -1), allow_fill=True)
+    return chosen.assign(announced_on=announced_on, session=session, came=came)
 
 
 def _returns(
@@ -306,7 +316,8 @@ def _returns(
     first = rows["as_of"].min() if len(rows) else now
     quarters = quarters_since(lake, source, "ohlcv", first - 92 * _DAY, now) if "ohlcv" in source.tables else []
     needed = [*rows["symbol"].unique(), source.benchmark]
-    prices = Prices.load(lake, source, quarters).known(now, needed).on_one_basis()
+    known = Prices.load(lake, source, quarters).since((first - _PAST_OF_A_PRICE).tz_localize(None)).known(now, needed)
+    prices = known.on_one_basis()
     found = outcome_returns(rows, prices, source.benchmark)
     return found.returns, found.positions
 

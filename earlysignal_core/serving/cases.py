@@ -47,9 +47,9 @@ class Cases:
 
     def remember(self, table: pd.DataFrame, features: list[str]) -> None:
         """Keep what was known of each announcement; the index of the table tells the rows."""
-        values = table[features].to_dict("records")
+        values = table[features].to_numpy(dtype="float64").tolist()
         for row, known in zip(table.index, values, strict=True):
-            self._found[row]["features"] = known
+            self._found[row]["features"] = dict(zip(features, known, strict=True))
 
     def assign(self, rows: Iterable[int], arms: Iterable[Arm]) -> None:
         """Keep whose some requests are, where two models share the answers."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 import pyarrow as pa
 
-from earlysignal_core.audit.announcements import share_classes
+from earlysignal_core.audit.announcements import companies_of, share_classes
 from earlysignal_core.datasets.cutoff import moment_of
 from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.datasets.labels import first_of_each_event
@@ -230,7 +230,7 @@ def with_outcomes(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at:
     joined = rows.merge(came, on="event", how="left")
     joined["announced_on"] = joined.pop("came_on").fillna(joined["announced_on"])
     earnings = lake.read("earnings", near)
-    return joined.assign(company=joined["symbol"].replace(share_classes(earnings[earnings[KNOWABLE] <= at])))
+    return joined.assign(company=companies_of(joined["symbol"], share_classes(earnings[earnings[KNOWABLE] <= at])))
 
 
 def _positions(lake: Lake, source: SourceDescription, rows: pd.DataFrame, at: pd.Timestamp) -> pd.DataFrame:

@@ -121,9 +121,22 @@ def announced_already(lake: Lake, source: SourceDescription, examples: pd.DataFr
     near = [q for q in Quarter.range(first - 1, last) if q in source.quarters and lake.has("earnings", q)]
     if not near:
         return examples.iloc[:0]
-    earnings = lake.read("earnings", near)
-    told = earnings[(earnings[KNOWABLE] <= at) & earnings["eps_actual"].notna()]
-    return examples[examples["event"].isin(event_id(told))]
+    came = lake.derive(_known_from, "earnings", near).reindex(examples["event"]) <= at
+    return examples[came.to_numpy()]
+
+
+def _known_from(earnings: pd.DataFrame) -> pd.Series:
+    """Return the moment from which a result of each event is known."""
+    told = earnings[earnings["eps_actual"].notna()]
+    return told.groupby(event_id(told))[KNOWABLE].min()
+
+
+def answered_between(ledger: Ledger, first: pd.Timestamp, last: pd.Timestamp) -> pd.Series:
+    """Return the events with ``first < as_of <= last`` that have been answered for with a probability."""
+    columns = ["event", "as_of", "predicted_probability"]
+    rows = predictions.read(ledger, first, last + _LATEST, served=True, columns=columns)
+    inside = (rows["as_of"] > first) & (rows["as_of"] <= last)
+    return rows.loc[inside & rows["predicted_probability"].notna(), "event"]
 
 
 def served_between(ledger: Ledger, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
@@ -151,23 +164,25 @@ def rank_and_explain(ledger: Ledger, models: ModelCache, rows: pd.DataFrame, at:
         confidence_level, rank, limit, selected, and ``reasons``: the leading SHAP contributions in words.
     """
     since = at - REFERENCE - pd.Timedelta(days=7)
-    history = predictions.read(ledger, since, at, served=True) if len(rows) else rows
+    asked = ["as_of", "predicted_probability"]
+    history = predictions.read(ledger, since, at, served=True, columns=asked) if len(rows) else rows
     renamed = {"predicted_probability": "probability"}
-    chosen = select(rows.rename(columns=renamed), history.rename(columns=renamed))
+    told_of = ["event", "symbol", "announced_on", "as_of", "model_version", "predicted_probability", "threshold"]
+    answers = rows[[*told_of, "predicted_class", "confidence_level"]].rename(columns=renamed)
+    chosen = select(answers, history.rename(columns=renamed))
     told: dict[str, str] = {}
     for version, answered in rows[rows["model_sha256"].notna()].groupby("model_version"):
         try:
             why = reasons(models.get(str(version)).bundle, answered)
         except (BundleError, LakeError):
             continue  # what was said stands; only why can no longer be told
-        words = (
-            why["feature"] + " = " + why["value"].map("{:.3g}".format) + why["contribution"].map(" ({:+.2f})".format)
-        )
-        by_event = words.groupby(why["event"].astype("str")).agg(", ".join)
-        told |= dict(zip(by_event.index.astype(str), by_event, strict=True))
-    columns = ["event", "symbol", "announced_on", "as_of", "model_version", "probability", "threshold"]
-    chosen = chosen[[*columns, "predicted_class", "confidence_level", "rank", "limit", "selected"]]
-    return chosen.assign(reasons=chosen["event"].map(told).fillna("").astype("str"))
+        said: dict[str, list[str]] = {}
+        columns = (why[name].tolist() for name in ("event", "feature", "value", "contribution"))
+        for event, feature, value, contribution in zip(*columns, strict=True):
+            said.setdefault(event, []).append(f"{feature} = {value:.3g} ({contribution:+.2f})")
+        told |= {event: ", ".join(words) for event, words in said.items()}
+    chosen = chosen[[*answers.columns, "rank", "limit", "selected"]]
+    return chosen.assign(reasons=pd.array([told.get(event, "") for event in chosen["event"]], dtype="str"))
 
 
 @dataclass(frozen=True)

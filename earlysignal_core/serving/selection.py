@@ -31,10 +31,11 @@ def select(answers: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     values = known["probability"].to_numpy(dtype="float64")[:, None]
     limit = limits(answers["as_of"], known["as_of"], values)[:, 0]
     probability = answers["probability"].to_numpy(dtype="float64")
-    ranked = answers.assign(limit=limit, selected=probability > limit, _score=probability)
-    ranked = ranked.sort_values(["_score", "symbol"], ascending=[False, True], na_position="last", ignore_index=True)
-    place = np.arange(1.0, len(ranked) + 1)
-    return ranked.assign(rank=np.where(ranked["_score"].notna(), place, np.nan)).drop(columns="_score")
+    symbol, _ = pd.factorize(answers["symbol"], sort=True)
+    order = np.lexsort([symbol, -probability])  # NaN last
+    place = np.where(np.isnan(probability[order]), np.nan, np.arange(1.0, len(order) + 1))
+    ranked = answers.iloc[order].reset_index(drop=True)
+    return ranked.assign(limit=limit[order], selected=(probability > limit)[order], rank=place)
 
 
 def reasons(bundle: Bundle, rows: pd.DataFrame, count: int = REASONS) -> pd.DataFrame:

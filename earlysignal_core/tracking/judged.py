@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from earlysignal_core.audit.announcements import share_classes
+from earlysignal_core.audit.announcements import companies_of, share_classes
 from earlysignal_core.datasets.cutoff import Day
 from earlysignal_core.evaluation.judge import NEVER
 from earlysignal_core.evaluation.metrics import Figures, measure
@@ -135,7 +135,7 @@ def _with_estimates(lake: Lake, rows: pd.DataFrame) -> pd.DataFrame:
     )
     told = told[told["surprise"].notna()].sort_values(KNOWABLE, kind="stable").drop_duplicates("event")
     if "company" not in rows:
-        rows = rows.assign(company=rows["symbol"].replace(share_classes(earnings)))
+        rows = rows.assign(company=companies_of(rows["symbol"], share_classes(earnings)))
     known = rows.drop(columns="surprise", errors="ignore")
     merged = known.merge(told[["event", "estimate", "surprise"]], on="event", how="left", validate="m:1")
     # One order, as for every resampled figure: sums, and so bytes, then depend on no other.
