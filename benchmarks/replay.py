@@ -22,12 +22,12 @@ import pandas as pd
 
 from earlysignal_assets.postgres import ensure_database, server
 from earlysignal_core import daily
-from earlysignal_core.daily import Production
 from earlysignal_core.datasets.gather import FEATURES, gather_dataset
 from earlysignal_core.lake import Lake, RememberingLake
 from earlysignal_core.ledger.connection import RememberingLedger
 from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.models.training import train
+from earlysignal_core.production import Production
 from earlysignal_core.quarterly import described
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.replay import Policy, replay

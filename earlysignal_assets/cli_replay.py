@@ -35,7 +35,7 @@ def replay(
     Ends with a table per policy and a report. The live ledger, models and records are neither read nor touched.
     """
     from earlysignal_core import daily, replay_report
-    from earlysignal_core.daily import Production
+    from earlysignal_core.production import Production
     from earlysignal_core.replay import Policy
     from earlysignal_core.replay import replay as lived_again
 

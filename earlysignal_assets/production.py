@@ -13,7 +13,6 @@ from earlysignal_assets.describe import OWNER, Materialized, decisions_shown, nu
 from earlysignal_assets.models import card
 from earlysignal_assets.partitions import DAYS, day_of
 from earlysignal_core import daily
-from earlysignal_core.daily import Hour, Production
 from earlysignal_core.evaluation import plots
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, decisions, deployments
@@ -22,6 +21,7 @@ from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import DecisionKind
 from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
+from earlysignal_core.production import Hour, Production
 from earlysignal_core.serving.confidence import HIGH_FROM, MEDIUM_FROM
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source

@@ -8,10 +8,10 @@ from earlysignal_assets.clock import parse_day
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
 from earlysignal_assets.resources import ledger_url
 from earlysignal_core import daily, replay_report
-from earlysignal_core.daily import Production
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger.connection import RememberingLedger
 from earlysignal_core.ledger.vocabulary import DecisionKind
+from earlysignal_core.production import Production
 from earlysignal_core.replay import Policy, Progress, ReplayError
 from earlysignal_core.replay import replay as lived_again
 from earlysignal_core.settings import Settings

@@ -6,13 +6,13 @@ import dagster as dg
 import pandas as pd
 
 from earlysignal_core import operations
-from earlysignal_core.daily import Hour, Production
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.ledger import days, retrain_requests
 from earlysignal_core.ledger.alerts import Alert, raise_alert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import RetrainState, Severity
+from earlysignal_core.production import Hour, Production
 
 DAY, CAUSE, REQUEST, ATTEMPT = "earlysignal/day", "earlysignal/cause", "earlysignal/request", "earlysignal/attempt"
 LAUNCHED_BY, PERSON = "earlysignal/by", "person"

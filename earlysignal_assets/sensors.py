@@ -16,12 +16,12 @@ from earlysignal_assets.requests import (
     tags_of_day,
     tags_of_retrain,
 )
-from earlysignal_core import daily
 from earlysignal_core.ledger import days, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.vocabulary import RetrainState
 from earlysignal_core.monitoring import announcements, retrain_policy
 from earlysignal_core.monitoring.alerts import deliver
+from earlysignal_core.production import next_day
 from earlysignal_core.serving import ramping
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source
@@ -58,7 +58,7 @@ def day_sensor(
         to = first_day_to_try(described)
         return dg.SkipReason(f"Production has not begun: `earlysignal clock {to}`, or the job `manual_clock`.")
     # What the source says, not what the lake remembers of it: an empty lake is filled by the first day.
-    found = daily.next_day(ledger, described, domain_now(ledger))
+    found = next_day(ledger, described, domain_now(ledger))
     if found.day is None:
         return dg.SkipReason(found.reason)
     key = f"{found.day:%Y-%m-%d}"

@@ -6,9 +6,9 @@ from earlysignal_assets.describe import OWNER, Materialized, numbers, shown
 from earlysignal_assets.partitions import DAYS, day_of
 from earlysignal_assets.production import GROUP, production_of, retrain_decision
 from earlysignal_core import earning
-from earlysignal_core.daily import Hour
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.production import Hour
 
 
 @dg.asset(deps=[retrain_decision], partitions_def=DAYS, group_name=GROUP, kinds={"postgres"}, owners=[OWNER])

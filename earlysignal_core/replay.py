@@ -17,7 +17,6 @@ import pandas as pd
 
 from earlysignal_core import daily
 from earlysignal_core.audit.announcements import companies_of
-from earlysignal_core.daily import Hour, Production
 from earlysignal_core.datasets.gather import FEATURES, LABELS
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.evaluation.metrics import figures, measure, paired
@@ -33,6 +32,7 @@ from earlysignal_core.monitoring import retrain_policy
 from earlysignal_core.monitoring.announced import Announced
 from earlysignal_core.monitoring.day_record import DayRecord
 from earlysignal_core.monitoring.retrain_policy import Cause
+from earlysignal_core.production import Hour, Production
 from earlysignal_core.quarterly import SOURCE, described
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription

@@ -12,7 +12,7 @@ from production import CHAMPION, PREVIOUS, copied
 from sqlalchemy import select
 
 from earlysignal_core import daily
-from earlysignal_core.daily import Decided, Hour, Production
+from earlysignal_core.daily import Decided
 from earlysignal_core.evaluation.forward import Recipe, walk_monthly
 from earlysignal_core.features.table import active_features, scheduled_examples
 from earlysignal_core.lake import Lake, RememberingLake
@@ -26,6 +26,7 @@ from earlysignal_core.monitoring.action import judge
 from earlysignal_core.monitoring.daily_records import DRIFT, METRICS, QUALITY
 from earlysignal_core.monitoring.day_record import DayRecord, verdict_rows
 from earlysignal_core.monitoring.drift import PREDICTIONS_RULE
+from earlysignal_core.production import Hour, Production, next_day
 from earlysignal_core.quarterly import described
 from earlysignal_core.settings import PromotionLimits, Settings
 
@@ -152,7 +153,7 @@ def tick(production: Production, now: pd.Timestamp, first: pd.Timestamp | None =
     request, last = retrain_requests.in_flight(ledger), days.last_finished(ledger)
     if request is not None and retrain_policy.may_start(request, last):
         retrain(production)
-    day = first if last is None else daily.next_day(ledger, production.source, now).day
+    day = first if last is None else next_day(ledger, production.source, now).day
     if day is not None:
         live_day(day, production)
     return day

@@ -10,7 +10,6 @@ from living import SMALL, begun, decide_on, moment, nothing_scored, retrain, ser
 from production import CHAMPION, PREVIOUS, copied, damaged
 
 from earlysignal_core import daily, operations
-from earlysignal_core.daily import Production
 from earlysignal_core.datasets.cutoff import Day, moment_of
 from earlysignal_core.datasets.gather import gather_dataset
 from earlysignal_core.evaluation.comparison import Deploy
@@ -22,6 +21,7 @@ from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.vocabulary import ABTestStatus, Arm, DecisionKind, JudgedBy
 from earlysignal_core.models import bundle as bundles
 from earlysignal_core.models.bundle import Bundle
+from earlysignal_core.production import Hour, Production
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.serving import challengers, judging, trials
 from earlysignal_core.settings import Settings
@@ -347,7 +347,7 @@ def test_the_walk_never_trains_on_what_it_scores(lake: Lake, tmp_path: Path, led
     assert walked["label"].notna().all(), "of the others a live source has no row"
     labels = lake.read("labels", [Quarter.of(walked["announced_on"].min()), Quarter.of(walked["announced_on"].max())])
     known = labels.drop_duplicates("event").set_index("event")["available_at"]
-    assert (walked["event"].map(known) <= daily.Hour.CHALLENGE.of(pd.Timestamp(DAY))).all()
+    assert (walked["event"].map(known) <= Hour.CHALLENGE.of(pd.Timestamp(DAY))).all()
     recipe = production.recipe(request.window_months)
     for day, rows in walked.groupby("trained_on"):
         learned = gather_dataset(lake, production.source, Day.parse(str(day)), recipe).frame

@@ -32,7 +32,7 @@ from living import (
 from production import CHAMPION, PREVIOUS, copied
 
 from earlysignal_core import daily, operations
-from earlysignal_core.daily import DayError, Hour, Production
+from earlysignal_core.daily import DayError
 from earlysignal_core.features.table import active_features
 from earlysignal_core.lake import Lake, RememberingLake
 from earlysignal_core.ledger import alerts, days, decisions, deployments, predictions, retrain_requests
@@ -44,6 +44,7 @@ from earlysignal_core.models.bundle import Bundle
 from earlysignal_core.monitoring import retrain_policy
 from earlysignal_core.monitoring.daily_records import DRIFT, METRICS, QUALITY
 from earlysignal_core.monitoring.day_record import DayRecord
+from earlysignal_core.production import Hour, Production, next_day
 from earlysignal_core.quarterly import described, make_feature_table, make_labels
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.serving import challengers
@@ -496,13 +497,13 @@ def test_an_emergency_starts_at_once_and_a_tape_waits_for_it(production: Product
     assert request is not None
     assert (request.cause, request.urgency) == ("prediction drift", Urgency.EMERGENCY)
     assert retrain_policy.may_start(request, pd.Timestamp("2015-10-14"))
-    assert daily.next_day(ledger, production.source, now).day == pd.Timestamp("2015-10-15"), "live, nothing waits"
+    assert next_day(ledger, production.source, now).day == pd.Timestamp("2015-10-15"), "live, nothing waits"
     days.move_clock(ledger, now)
-    waits = daily.next_day(ledger, production.source, now)
+    waits = next_day(ledger, production.source, now)
     assert waits.day is None
     assert waits.reason == f"retrain request {request.id} (prediction drift) comes before 2015-10-15"
     started(production)
-    assert daily.next_day(ledger, production.source, now).day is None, "nor while it is under way"
+    assert next_day(ledger, production.source, now).day is None, "nor while it is under way"
     (alert,) = alerts.read(ledger).to_dict("records")
     assert (alert["key"], alert["severity"]) == ("retrain:prediction drift", "critical")
 
@@ -515,10 +516,10 @@ def test_what_can_wait_starts_on_saturday(production: Production) -> None:
     assert request is not None
     assert (request.cause, request.urgency) == ("feature drift", Urgency.SCHEDULED)
     for day in ("2015-10-15", "2015-10-16"):
-        assert daily.next_day(ledger, production.source, now).day == pd.Timestamp(day)
+        assert next_day(ledger, production.source, now).day == pd.Timestamp(day)
         decide_on(day, production, DRIFTED)
     decide_on("2015-10-17", production)
-    assert daily.next_day(ledger, production.source, now).day is None
+    assert next_day(ledger, production.source, now).day is None
     assert len(retrain_requests.history(ledger)) == 1, "one that waits blocks another"
 
 
@@ -566,21 +567,21 @@ def test_a_retrain_writes_models_of_a_day_and_nothing_of_a_quarter(production: P
 def test_the_next_day_is_one_of_the_source(ledger: Ledger, production_lake: Lake) -> None:
     source = described(production_lake)
     begins, ends = source.event_quarters[0].start, source.quarters[-1].end
-    assert daily.next_day(ledger, source, begins.tz_localize("UTC")).day is None
-    assert daily.next_day(ledger, source, Hour.CHALLENGE.of(begins) - pd.Timedelta("1ns")).day is None
-    assert daily.next_day(ledger, source, Hour.CHALLENGE.of(begins)).day == begins
-    assert daily.next_day(ledger, source, Hour.CHALLENGE.of(ends)).day == ends
-    assert daily.next_day(ledger, source, Hour.CHALLENGE.of(ends + ONE_DAY)).day is None
+    assert next_day(ledger, source, begins.tz_localize("UTC")).day is None
+    assert next_day(ledger, source, Hour.CHALLENGE.of(begins) - pd.Timedelta("1ns")).day is None
+    assert next_day(ledger, source, Hour.CHALLENGE.of(begins)).day == begins
+    assert next_day(ledger, source, Hour.CHALLENGE.of(ends)).day == ends
+    assert next_day(ledger, source, Hour.CHALLENGE.of(ends + ONE_DAY)).day is None
 
 
 def test_missed_days_are_due_one_by_one(ledger: Ledger, production_lake: Lake) -> None:
     source, now = described(production_lake), moment("2015-10-20 06:59")
     days.finish_day(ledger, pd.Timestamp("2015-10-17"), now)
-    assert daily.next_day(ledger, source, now).day == pd.Timestamp("2015-10-18")
+    assert next_day(ledger, source, now).day == pd.Timestamp("2015-10-18")
     days.finish_day(ledger, pd.Timestamp("2015-10-18"), now)
-    assert daily.next_day(ledger, source, now).day == pd.Timestamp("2015-10-19")
+    assert next_day(ledger, source, now).day == pd.Timestamp("2015-10-19")
     days.finish_day(ledger, pd.Timestamp("2015-10-19"), now)
-    assert daily.next_day(ledger, source, now).reason.endswith("2015-10-20 is not over yet")
+    assert next_day(ledger, source, now).reason.endswith("2015-10-20 is not over yet")
 
 
 # A champion that fails

@@ -13,7 +13,6 @@ from production import CHAMPION, PREVIOUS
 
 from earlysignal_assets import limits
 from earlysignal_core import daily, operations
-from earlysignal_core.daily import Hour, Production
 from earlysignal_core.lake import Lake, RememberingLake
 from earlysignal_core.ledger import alerts, days, decisions, deployments
 from earlysignal_core.ledger.connection import Ledger
@@ -22,6 +21,7 @@ from earlysignal_core.models.bundle import FOLDER, METADATA
 from earlysignal_core.monitoring import announcements
 from earlysignal_core.monitoring.daily_records import DRIFT, METRICS, page_of
 from earlysignal_core.monitoring.day_record import DayRecord
+from earlysignal_core.production import Hour, Production
 
 MONDAY, TUESDAY = pd.Timestamp("2015-10-19"), pd.Timestamp("2015-10-20")
 GONE, JUNK = None, b"{"

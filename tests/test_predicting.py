@@ -9,7 +9,6 @@ from ledgers import decision, prediction
 from living import ONE_DAY, begun, due_between, moment, served
 from production import CHAMPION, NOT_A_PROBABILITY, PREVIOUS, damaged
 
-from earlysignal_core.daily import Production
 from earlysignal_core.features.table import active_features
 from earlysignal_core.lake import Lake, RememberingLake
 from earlysignal_core.ledger import ab_tests, alerts, decisions, deployments, prediction_requests, predictions, ramps
@@ -17,6 +16,7 @@ from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.predictions import NO_MODEL
 from earlysignal_core.ledger.vocabulary import Arm, DecisionKind, JudgedBy
 from earlysignal_core.models import bundle as bundles
+from earlysignal_core.production import Production
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.serving import challengers, trials
 from earlysignal_core.serving.model_cache import ModelCache

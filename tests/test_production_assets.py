@@ -15,14 +15,14 @@ from ledgers import count, decision, execute
 from living import ONE_DAY, begun, contents, decide_on, moment
 from production import CHAMPION, PREVIOUS, copied
 
-from earlysignal_core import daily, operations
-from earlysignal_core.daily import Hour, Production
+from earlysignal_core import operations
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import alerts, days, deployments, prediction_requests, ramps, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.prediction_requests import PredictionRequest
 from earlysignal_core.ledger.vocabulary import Arm, DecisionKind, Fallback
 from earlysignal_core.models.bundle import versions
+from earlysignal_core.production import Hour, Production, next_day
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources.tape import TapeSource
 
@@ -355,7 +355,7 @@ def test_a_retrain_that_fails_is_due_three_times_each_with_an_alert_and_a_key(
     assert failures.index.tolist() == [f"run_failed:retrain {DAY}:{attempt}" for attempt in (1, 2, 3)]
     assert set(failures["severity"]) == {"critical"}
     assert failures["title"].iloc[0] == f"Run failed: retrain {DAY}"
-    assert daily.next_day(ledger, production.source, NOW).day is not None, "the days go on"
+    assert next_day(ledger, production.source, NOW).day is not None, "the days go on"
 
 
 def test_a_retrain_whose_run_is_cancelled_or_unknown_is_tried_again(

@@ -11,13 +11,13 @@ from living import SMALL, contents, files_of, live_day, retrain
 from production import copied
 
 from earlysignal_core import replay_report
-from earlysignal_core.daily import Production
 from earlysignal_core.lake import Lake, Overlay, RememberingLake
 from earlysignal_core.ledger import days, decisions, deployments, outcomes, predictions, retrain_requests
 from earlysignal_core.ledger.connection import Ledger, RememberingLedger
 from earlysignal_core.ledger.vocabulary import DecisionKind
 from earlysignal_core.monitoring import retrain_policy
 from earlysignal_core.monitoring.retrain_policy import LINES, Cause
+from earlysignal_core.production import Production
 from earlysignal_core.quarterly import SOURCE
 from earlysignal_core.replay import DECISION_COLUMNS, Policy, Replay, ReplayError, replay
 
