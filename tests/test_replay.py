@@ -207,7 +207,9 @@ def test_a_ledger_with_days_and_days_without_data_are_refused(of_never: tuple[Re
     _, ledger = of_never
     with pytest.raises(ReplayError, match="is not empty"):
         replay(lake, ledger, SMALL, Policy.NEVER, FIRST, LAST, nothing)
-    for first, last in ((LAST, FIRST), (pd.Timestamp("1999-01-01"), LAST), (FIRST, pd.Timestamp("2030-01-01"))):
+    with pytest.raises(ReplayError, match=r"comes after .* Remedy: begin with the earlier day"):
+        replay(lake, ledger, SMALL, Policy.NEVER, LAST, FIRST, nothing)
+    for first, last in ((pd.Timestamp("1999-01-01"), LAST), (FIRST, pd.Timestamp("2030-01-01"))):
         with pytest.raises(ReplayError, match="cannot be replayed"):
             replay(lake, ledger, SMALL, Policy.NEVER, first, last, nothing)
 

@@ -79,6 +79,7 @@ def test_the_runs_stand_in_the_instance_that_the_ui_shows(undisturbed: Path, mon
             assert {Quarter.parse(key) for key in made} == set(Quarter.range(FIRST - 5, LAST + 1))
 
 
+@pytest.mark.slow
 def test_the_same_demo_again_changes_no_byte_and_makes_no_second_model(undisturbed: Path) -> None:
     lake = workspace(undisturbed) / "lake"
     before, models = digests(lake), versions(Lake(str(lake)))
@@ -109,6 +110,7 @@ def test_a_search_for_features_is_made_where_it_is_asked_for(undisturbed: Path) 
     assert "Done: prune" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_backfill_of_late_quarters_brings_the_history_that_they_need(undisturbed: Path, tmp_path: Path) -> None:
     assert run(tmp_path, "backfill", "--from", "2015-Q3", "--to", "2015-Q3").returncode == 0
     ours, whole = (digests(workspace(home) / "lake") for home in (tmp_path, undisturbed))
@@ -130,6 +132,7 @@ def test_a_killed_backfill_run_again_ends_in_the_same_bytes(undisturbed: Path, t
     assert digests(workspace(tmp_path) / "lake") == digests(workspace(undisturbed) / "lake")
 
 
+@pytest.mark.slow
 def test_a_broken_table_is_refused_and_the_old_partition_stays(undisturbed: Path, tmp_path: Path) -> None:
     (tape,) = (undisturbed / "tapes").iterdir()
     broken = tmp_path / "tape"
