@@ -13,6 +13,10 @@ from earlysignal_assets.terminal import Tape, console
 
 ab_test = typer.Typer(help="A/B tests of a challenger: begin, watch, stop.", no_args_is_help=True)
 ramp = typer.Typer(help="Blue-green ramps of a challenger: begin, watch, stop.", no_args_is_help=True)
+JUDGED = (
+    "It is judged once, when every outcome is in and enough large beats are known, or else closed undecided "
+    "(`earlysignal ab-test watch`)."
+)
 Version = Annotated[str, typer.Argument(help="A finished model, like v2018.3.0.")]
 
 
@@ -32,7 +36,7 @@ def start_test(
         test = earning.start_test(
             ledger, workspace.lake, now, version, split=split, days=days, reason=reason, by=user()
         )
-    say(f"{version} answers for {split} % of the events until {test.assigned_until:%Y-%m-%d %H:%M} UTC.")
+    say(f"{version} answers for {split} % of the events until {test.assigned_until:%Y-%m-%d %H:%M} UTC. {JUDGED}")
 
 
 @ab_test.command("stop")

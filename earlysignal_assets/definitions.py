@@ -14,6 +14,7 @@ from earlysignal_assets import (
     production,
     replays,
     sharing,
+    standing,
     tuning,
 )
 from earlysignal_assets.earning import EARNING
@@ -27,7 +28,7 @@ defs = dg.Definitions(
     assets=dg.load_assets_from_modules(
         [
             *(caches, features, datasets, models, tuning, evaluation, feature_selection, experiments),
-            *(production, monitoring, sharing, replays),
+            *(production, monitoring, sharing, standing, replays),
         ]
     ),
     jobs=[*JOBS, *OPERATIONS, *EARNING],

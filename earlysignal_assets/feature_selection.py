@@ -1,7 +1,6 @@
 """The search for features that models can do without."""
 
 import dagster as dg
-import pandas as pd
 from pydantic import Field
 
 from earlysignal_assets.describe import OWNER, Materialized, numbers, shown
@@ -41,23 +40,9 @@ def feature_selection(
     found = select_features(
         lake, described(lake), Settings(), quarter_of(context), rounds=config.rounds, seeds=config.seeds
     )
-    table = pd.DataFrame(
-        [
-            {
-                "models with": each.name,
-                "features": each.features,
-                "AUC": each.figures["auc"].value,
-                "less all": each.difference["auc"].value,
-                "low": each.difference["auc"].low,
-                "high": each.difference["auc"].high,
-                "Brier": each.figures["brier"].value,
-            }
-            for each in found.variants
-        ]
-    )
     return dg.MaterializeResult(
         metadata={
-            "variants": shown(table, 40),
+            "variants": shown(found.table, 40),
             "quarters": f"{found.quarters[0]} to {found.quarters[-1]}",
             "kept by the loop": dg.MetadataValue.json(list(found.kept)),
             **numbers({"n": found.n, "large beats": found.large_beats, "features kept": len(found.kept)}),

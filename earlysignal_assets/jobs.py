@@ -17,6 +17,7 @@ from earlysignal_assets import (
     monitoring,
     production,
     sharing,
+    standing,
     tuning,
 )
 
@@ -46,8 +47,9 @@ _ASSETS = {
         production.retrain_decision,
         sharing.shared_answers,
         monitoring.alerts,
+        standing.production_status,
     ],
-    RETRAIN_JOB: [production.refreshed_data, production.retrain],
+    RETRAIN_JOB: [production.refreshed_data, production.retrain, standing.production_status],
 }
 _DESCRIPTIONS = {
     "companies": "Reads the companies and what the source says of itself.",

@@ -85,12 +85,14 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
         return dg.MaterializeResult(metadata={"no model yet": model.reason})
     test = {f"test {name}": value for name, value in model.metadata["test"].items() if value is not None}
     reliability = {when.replace("_", " "): found for when, found in model.metadata["reliability"].items()}
+    months = model.metadata.get("window_months")
     importance = pd.Series(model.metadata["importance"], name="share of gain").rename_axis("feature").reset_index()
     return dg.MaterializeResult(
         metadata={
             "version": model.version,
             "card": card(context, lake, str(model.version)),
             "folder": f"{FOLDER}/{model.version}",
+            "dataset": f"the last {months} months" if months else "all history",
             **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),
             **numbers({"trees": model.model["trees"], "threshold": model.threshold, "features": len(model.features)}),
             "calibration": dg.MetadataValue.json(model.model["calibration"]),
@@ -113,7 +115,7 @@ def _members(model: Mapping[str, Any]) -> dg.MarkdownMetadataValue:
             "algorithm": member["algorithm"],
             "trees": float(member["trees"]),
             "features": float(len(member["features"])),
-            "months": member.get("window_months") or "all",
+            "months": member.get("window_months") or "as the dataset",
             "parameters": ", ".join(f"{name} {value}" for name, value in member["params"].items()),
         }
         for member in members_of(model)

@@ -7,9 +7,10 @@ import dagster as dg
 from pydantic import Field
 
 from earlysignal_assets.clock import decision_time, expect_within, parse_moment, refuse_live
-from earlysignal_assets.requests import LAUNCHED_BY, PERSON
+from earlysignal_assets.requests import REFUSED
+from earlysignal_assets.standing import show_standing
 from earlysignal_core import operations
-from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.errors import EarlySignalError, LakeError, PostgresError
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment, previous_champion
@@ -56,7 +57,7 @@ def ask_for_retrain(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Asks for a retrain that starts at once. One can be in flight at a time; a scheduled one gives way."""
-    with plain_failure():
+    with by_hand(context, ledger):
         now = decision_time(ledger, source.description)
         asked = operations.ask_for_retrain(
             ledger,
@@ -88,7 +89,7 @@ def promote(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Makes a model the champion, whatever its comparison says. Refused while promotions are stopped."""
-    with plain_failure():
+    with by_hand(context, ledger):
         now = decision_time(ledger, source.description)
         began = operations.promote(ledger, lake, now, config.version, reason=config.reason, by=BY)
     _show(context, ledger, began)
@@ -102,7 +103,7 @@ def return_to_previous(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Returns to the model that served before the champion. A freeze does not stop it."""
-    with plain_failure():
+    with by_hand(context, ledger):
         began = operations.roll_back(ledger, decision_time(ledger, source.description), reason=config.reason, by=BY)
     _show(context, ledger, began)
 
@@ -115,7 +116,7 @@ def freeze(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Stops promotions, by rules and by hand, until `manual_unfreeze`. Retrains and roll-backs go on."""
-    with plain_failure():
+    with by_hand(context, ledger):
         now = decision_time(ledger, source.description)
         operations.freeze(ledger, now, reason=config.reason, by=BY)
     context.add_output_metadata({"promotions": "stopped", "since": str(now)})
@@ -129,7 +130,7 @@ def unfreeze(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Allows promotions again."""
-    with plain_failure():
+    with by_hand(context, ledger):
         now = decision_time(ledger, source.description)
         operations.unfreeze(ledger, now, reason=config.reason, by=BY)
     context.add_output_metadata({"promotions": "allowed", "since": str(now)})
@@ -143,7 +144,7 @@ def set_clock(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Moves the ledger's clock, on a tape: forward only. The days up to it are then lived in order."""
-    with plain_failure():
+    with by_hand(context, ledger):
         refuse_live(source.description)
         to = expect_within(source.description, parse_moment(config.to))
         operations.move_clock(ledger, to)
@@ -153,7 +154,7 @@ def set_clock(
 def job(name: str, op: dg.OpDefinition, config: type[dg.Config]) -> dg.JobDefinition:
     """Return the job of one op that a person starts."""
     # They take a moment and should not wait behind a queue of backfilled quarters.
-    tags = {LAUNCHED_BY: PERSON, "dagster/priority": "10"}
+    tags = {"earlysignal/by": "person", "dagster/priority": "10"}
     told = f"By hand, from the Launchpad. {op.description}"
     # What the Launchpad holds when it opens: every field, those that must be filled in as empty text.
     fields = {key: "" if field.is_required() else field.default for key, field in config.model_fields.items()}
@@ -172,12 +173,15 @@ OPERATIONS = [
 
 
 @contextmanager
-def plain_failure() -> Iterator[None]:
-    """Show what a person can act on as the step's failure: without a traceback, and not tried again."""
+def by_hand(context: dg.OpExecutionContext, ledger: Ledger) -> Iterator[None]:
+    """Show how production stands after a person's decision; a refusal of it in words, and not tried again."""
     try:
         yield
-    except EarlySignalError as error:
+    except (LakeError, PostgresError) as error:
         raise dg.Failure(description=str(error), allow_retries=False) from None
+    except EarlySignalError as error:
+        raise dg.Failure(description=str(error), allow_retries=False, metadata={REFUSED: True}) from None
+    show_standing(context, ledger)
 
 
 def _show(context: dg.OpExecutionContext, ledger: Ledger, champion: Deployment) -> None:

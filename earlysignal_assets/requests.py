@@ -1,6 +1,6 @@
 """Runs of production and what caused them: the tags that tell, and the retrain requests that they stand for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 import pandas as pd
@@ -15,7 +15,7 @@ from earlysignal_core.ledger.vocabulary import RetrainState, Severity
 from earlysignal_core.production import Hour, Production
 
 DAY, CAUSE, REQUEST, ATTEMPT = "earlysignal/day", "earlysignal/cause", "earlysignal/request", "earlysignal/attempt"
-LAUNCHED_BY, PERSON = "earlysignal/by", "person"
+REFUSED = "refused"  # what a step that fails calls a decision that cannot be taken as it was asked for
 ATTEMPTS_ALLOWED = 3
 # These runs are tried again by our own sensors, which number the attempts; Dagster must not do it as well.
 _NO_RETRY = {"dagster/max_retries": "0"}
@@ -78,7 +78,12 @@ def name_of(job: str, tags: Mapping[str, str]) -> str:
 
 
 def note_failure(
-    ledger: Ledger, what: str, tags: Mapping[str, str], run_id: str, message: str, now: pd.Timestamp
+    ledger: Ledger,
+    what: str,
+    tags: Mapping[str, str],
+    run_id: str,
+    message: str,
+    now: pd.Timestamp,
 ) -> None:
     """Tell somebody that a run has failed; the request of a retrain is due again, or was tried for the last time.
 
@@ -100,11 +105,15 @@ def note_failure(
         retrain_requests.fail(ledger, request, attempt, message, now, attempts_allowed=allowed, run_id=run_id)
     elif standing is not None and standing.run_id == run_id:  # materialised by hand: nobody tries it again
         retrain_requests.fail(ledger, standing.id, standing.attempts, message, now, attempts_allowed=1)
-    if tags.get(LAUNCHED_BY) == PERSON:  # who has launched it looks at it, and a refusal is nobody else's alarm
-        return
     day, body = now.tz_localize(None).normalize(), f"Attempt {attempt}, run {run_id}. {message}"
     key, title = f"run_failed:{what}:{attempt}", f"Run failed: {what}"
     raise_alert(ledger, Alert(key, day, now, Severity.CRITICAL, title, body, "run failed"))
+
+
+def is_refusal(failures: Sequence[dg.DagsterEvent]) -> bool:
+    """Say whether a run has failed for nothing but a refusal: whoever has asked reads it, and it is nobody's alarm."""
+    told = [event.step_failure_data.user_failure_data for event in failures]
+    return bool(told) and all(each is not None and REFUSED in each.metadata for each in told)
 
 
 def note_lost_retrain(instance: dg.DagsterInstance, ledger: Ledger, now: pd.Timestamp) -> None:

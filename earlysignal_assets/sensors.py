@@ -10,6 +10,7 @@ from earlysignal_assets.jobs import DAY_JOB, RETRAIN_JOB, job_named
 from earlysignal_assets.requests import (
     DAY,
     REQUEST,
+    is_refusal,
     name_of,
     note_failure,
     note_lost_retrain,
@@ -131,6 +132,8 @@ def ramp_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SkipReason:
 )
 def failure_sensor(context: dg.RunFailureSensorContext, ledger: dg.ResourceParam[Ledger]) -> None:
     """Raises an alert for every run that has failed; the request of a failed retrain is due three times."""
+    if is_refusal(context.get_step_failure_events()):
+        return
     run = context.dagster_run
     message = context.failure_event.message or "no message"
     note_failure(ledger, name_of(run.job_name, run.tags), run.tags, run.run_id, message, domain_now(ledger))

@@ -11,15 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from earlysignal_assets.standing_facts import facts_of, shown_clock, shown_moment
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.features.explain import Explanation
-from earlysignal_core.ledger.vocabulary import Role
 from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
 from earlysignal_core.sources import SourceDescription
 
 if TYPE_CHECKING:  # its page is heavy to import
-    from earlysignal_core.ledger.ab_tests import ABTest
-    from earlysignal_core.ledger.deployments import Deployment
     from earlysignal_core.ledger.summary import Summary
     from earlysignal_core.operations import Status
     from earlysignal_core.sources.export import Exported
@@ -141,30 +139,12 @@ def print_tape(console: Console, folder: Path, written: Mapping[str, "Exported"]
 
 def print_clock(console: Console, status: "Status") -> None:
     """Print what time it is."""
-    console.print(f"Clock    {_clock(status)}", highlight=False)
+    console.print(f"Clock    {shown_clock(status)}", highlight=False)
 
 
 def print_status(console: Console, workspace: str, status: "Status") -> None:
     """Print how production stands, and the last decisions."""
-    facts = {
-        "Source": workspace,
-        "Clock": _clock(status),
-        "Last day": f"{status.last_finished:%Y-%m-%d}" if status.last_finished is not None else "none is finished",
-        "Champion": _model(status.champion),
-        "Previous": _model(status.previous_champion),
-        "Beside it": ", ".join(map(_model, status.challengers)) or "none",
-        "A/B test": _ab_test(status.ab_test),
-        "Promotions": "allowed",
-        "Retrain": "none is asked for",
-        "No retrain": status.no_retrain or "never judged",
-        "Alerts": f"{len(status.unsent_alerts)} not delivered",
-    }
-    if (freeze := status.freeze) is not None:
-        facts["Promotions"] = f"stopped since {_moment(freeze.since)} by {freeze.decided_by}: {freeze.cause}"
-    if (retrain := status.retrain) is not None:
-        facts["Retrain"] = (
-            f"{retrain.id} ({retrain.cause}, {retrain.urgency}) is {retrain.state}; {retrain.attempts} attempt(s)"
-        )
+    facts = {"Source": workspace, **facts_of(status)}
     console.print(_grid(facts), highlight=False)
     if len(status.alerts):
         console.print(_alerts(status.alerts), highlight=False)
@@ -213,7 +193,7 @@ def _decisions(made: pd.DataFrame, title: str) -> Table:
     for row in made.itertuples():
         subject = row.subject if isinstance(row.subject, str) else "–"
         texts = (str(row.kind), subject, str(row.cause), str(row.decided_by))
-        table.add_row(_moment(row.at), *map(escape, texts))
+        table.add_row(shown_moment(row.at), *map(escape, texts))
     return table
 
 
@@ -221,37 +201,10 @@ def _alerts(alerts: pd.DataFrame) -> Table:
     table = _titled("The last alerts", "at", "alert", "what", "delivered")
     for row in alerts.to_dict("records"):
         told = f"tried {row['attempts']} times: {row['error']}" if row["attempts"] else _NO_TARGET
-        delivered = told if row["sent_at"] is pd.NaT else _moment(row["sent_at"])
+        delivered = told if row["sent_at"] is pd.NaT else shown_moment(row["sent_at"])
         what = (f"{row['severity']}: {row['title']}", str(row["body"]), delivered)
-        table.add_row(_moment(row["at"]), *map(escape, what))
+        table.add_row(shown_moment(row["at"]), *map(escape, what))
     return table
-
-
-def _clock(status: "Status") -> str:
-    return (
-        _moment(status.now) if status.clock is not None else f"none of its own; the time of day: {_moment(status.now)}"
-    )
-
-
-def _moment(moment: Any) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _model(deployment: "Deployment | None") -> str:
-    if deployment is None:
-        return "none"
-    shares = deployment.role == Role.CHALLENGER and deployment.traffic_share > 0
-    share = f", {deployment.traffic_share} % of the answers" if shares else ""
-    return f"{deployment.version} since {_moment(deployment.since)}{share}"
-
-
-def _ab_test(test: "ABTest | None") -> str:
-    if test is None:
-        return "none runs"
-    return (
-        f"{test.challenger_version} against {test.champion_version}: answers {test.traffic_split} % of the events "
-        f"until {_moment(test.assigned_until)}, judged by {test.judged_by}; see `earlysignal ab-test watch`"
-    )
 
 
 def _cells(figures: Mapping[str, Any]) -> list[str]:

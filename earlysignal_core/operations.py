@@ -55,7 +55,7 @@ class Status:
         The one that is asked for or under way.
     unsent_alerts : list of UnsentAlert
     alerts : DataFrame
-        The last five, oldest first, as `ledger.alerts.read` returns them.
+        The last five by their moment, oldest first, as `ledger.alerts.read` returns them.
     no_retrain : str or None
         Why no retrain was asked for when that was last decided.
     decisions : DataFrame
@@ -230,7 +230,7 @@ def status(ledger: Ledger, now: pd.Timestamp) -> Status:
             freeze=freezes.standing(joined),
             retrain=retrain_requests.in_flight(joined),
             unsent_alerts=alerts.unsent(joined),
-            alerts=alerts.read(joined).tail(ALERTS_SHOWN),
+            alerts=alerts.read(joined).sort_values(["at", "id"]).tail(ALERTS_SHOWN),
             no_retrain=f"{no_retrain['day'].iloc[0]:%Y-%m-%d}: {no_retrain['cause'].iloc[0]}"
             if len(no_retrain)
             else None,

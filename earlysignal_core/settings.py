@@ -217,7 +217,10 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            told = [f"{_variable(each['loc'])}: {each['msg']}" for each in error.errors(include_input=False)]
+            told = [
+                f"{_variable(each['loc'])}: {_meant(each['loc']) or each['msg']}"
+                for each in error.errors(include_input=False)
+            ]
             raise SettingsError(f"{'; '.join(told)}. Remedy: set it anew, or unset it.") from None
         except UnreadableError as error:
             raise SettingsError(f"{error}: it must hold JSON. Remedy: set it anew, or unset it.") from None
@@ -261,6 +264,15 @@ class Settings(BaseSettings):
             name: value for name in TapeSettings.model_fields if (value := getattr(self, name)) is not None
         }
         return tape.model_copy(update=chosen)
+
+
+def _meant(place: tuple[int | str, ...]) -> str | None:
+    """Say what a name of a group's settings is all but; None where it is one, or like none."""
+    group = Settings.model_fields[str(place[0])].annotation
+    if len(place) != 2 or not (isinstance(group, type) and issubclass(group, BaseModel)):
+        return None
+    near = [] if place[1] in group.model_fields else get_close_matches(str(place[1]), group.model_fields, 1)
+    return f"there is no such setting; {_variable((place[0], near[0]))} is one" if near else None
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

@@ -88,14 +88,14 @@ def test_the_groups_are_the_rooms_of_the_house(nodes: dict[str, dict[str, object
         "evaluation": {"evaluation", "walk_forward", "feature_selection", "experiment_comparison"},
         "production": {
             *("refreshed_data", "predictions", "stock_selection", "outcomes", "retrain_decision"),
-            *("challenger", "promotion", "replay", "shared_answers"),
+            *("challenger", "promotion", "replay", "shared_answers", "production_status"),
         },
         "monitoring": {"drift_report", "live_data_quality", "production_metrics", "alerts"},
     }
 
 
 def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
-    whole = {"universe", "data_audit", "walk_forward", "experiment_comparison", "replay"}
+    whole = {"universe", "data_audit", "walk_forward", "experiment_comparison", "replay", "production_status"}
     assert {name for name, node in nodes.items() if not node["partitions"]} == whole
     keys = nodes["evaluation"]["keys"]
     assert isinstance(keys, list)
@@ -104,7 +104,11 @@ def test_history_is_partitioned_by_the_quarters_of_the_source(nodes: dict[str, d
 
 def test_production_is_partitioned_by_the_days_of_the_source(nodes: dict[str, dict[str, object]]) -> None:
     groups = ("production", "monitoring")
-    produced = [node for node in nodes.values() if node["group"] in groups and node["name"] != "replay"]
+    produced = [
+        node
+        for node in nodes.values()
+        if node["group"] in groups and node["name"] not in ("replay", "production_status")
+    ]
     assert len(produced) == 12
     for node in produced:
         assert isinstance(node["keys"], list)
@@ -127,9 +131,9 @@ def test_a_day_and_a_retrain_are_jobs_that_never_touch_a_quarters_models(
 ) -> None:
     assert jobs["day"]["assets"] == [
         *("alerts", "drift_report", "live_data_quality", "outcomes", "predictions", "production_metrics"),
-        *("refreshed_data", "retrain_decision", "shared_answers", "stock_selection"),
+        *("production_status", "refreshed_data", "retrain_decision", "shared_answers", "stock_selection"),
     ]
-    assert jobs["retrain"]["assets"] == ["challenger", "promotion", "refreshed_data"]
+    assert jobs["retrain"]["assets"] == ["challenger", "production_status", "promotion", "refreshed_data"]
     for name in ("day", "retrain"):
         assert jobs[name]["description"]
         assert {"lake", "ledger"} <= set(jobs[name]["resources"])  # type: ignore[call-overload]

@@ -335,21 +335,28 @@ def test_a_ramp_goes_to_the_end_in_steps_of_a_quarter_of_an_hour_and_twenty_pred
 
 
 @pytest.mark.parametrize(
-    ("arm", "fallback", "latency", "rolls_back"),
+    ("quick", "arm", "fallback", "latency", "rolls_back"),
     [
-        (Arm.CHALLENGER, Fallback.PREVIOUS_VERSION, 5, True),
-        (Arm.CHALLENGER, Fallback.NO_ANSWER, 5, True),
-        (Arm.CHALLENGER, Fallback.NONE, 4000, True),
-        (Arm.CHALLENGER, Fallback.NONE, 2900, False),
-        (Arm.CHAMPION, Fallback.PREVIOUS_VERSION, 5, False),
-        (Arm.CHAMPION, Fallback.NONE, 9000, False),
-        (None, Fallback.NO_ANSWER, 5, False),
+        (4, Arm.CHALLENGER, Fallback.PREVIOUS_VERSION, 5, True),
+        (0, Arm.CHALLENGER, Fallback.NO_ANSWER, 5, True),
+        (4, Arm.CHALLENGER, Fallback.NONE, 5000, True),
+        (4, Arm.CHALLENGER, Fallback.NONE, 4900, False),
+        (3, Arm.CHALLENGER, Fallback.NONE, 9000, False),  # loading a model once is no latency
+        (4, Arm.CHAMPION, Fallback.PREVIOUS_VERSION, 5, False),
+        (4, Arm.CHAMPION, Fallback.NONE, 9000, False),
+        (4, None, Fallback.NO_ANSWER, 5, False),
     ],
 )
 def test_any_error_of_green_and_a_mean_latency_above_a_second_roll_back(
-    ledger: Ledger, step: deployments.Deployment, arm: Arm | None, fallback: Fallback, latency: float, rolls_back: bool
+    ledger: Ledger,
+    step: deployments.Deployment,
+    quick: int,
+    arm: Arm | None,
+    fallback: Fallback,
+    latency: float,
+    rolls_back: bool,
 ) -> None:
-    record_requests(ledger, NOW + MINUTE, [Arm.CHALLENGER] * 2, latency=5.0)
+    record_requests(ledger, NOW + MINUTE, [Arm.CHALLENGER] * quick, latency=5.0)
     record_requests(ledger, NOW + MINUTE, [arm], fallback, latency)
     freezes.freeze(ledger, decision(DecisionKind.FREEZE))
     followed = ramping.act(ledger, NOW + 2 * MINUTE)

@@ -533,6 +533,7 @@ def test_a_limit_of_freshness_that_is_moved_moves_no_other(monkeypatch):
         ("COST_BPS", "inf", "EARLYSIGNAL_COST_BPS: .* finite number"),
         ("SERVING__FRESHNESS_DAYS", '{"ohlvc": 5}', "EARLYSIGNAL_SERVING__FRESHNESS_DAYS: .*'ohlvc' is no table"),
         ("SERVING__FRESHNESS_DAYS", '{"ohlcv": NaN}', "EARLYSIGNAL_SERVING__FRESHNESS_DAYS__OHLCV: "),
+        ("SYNTHETIC__SYMBOL", "5", "no such setting; EARLYSIGNAL_SYNTHETIC__SYMBOLS is one. Remedy"),
         ("ALERT_URL", "json://here", "EARLYSIGNAL_ALERT_URL is no setting. Remedy: name it EARLYSIGNAL_ALERT_URLS"),
         ("ENSEMBLE", "{", '"ensemble".*must hold JSON.*Remedy'),
     ],

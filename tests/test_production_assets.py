@@ -80,7 +80,9 @@ def run(
 
     names = "caches features datasets models tuning evaluation feature_selection experiments"
     modules = [getattr(assets, name) for name in names.split()]
-    found = dg.load_assets_from_modules([*modules, assets.production, assets.monitoring, assets.sharing])
+    found = dg.load_assets_from_modules(
+        [*modules, assets.production, assets.monitoring, assets.sharing, assets.standing]
+    )
     resources = {"lake": lake, "source": source(tape), "ledger": LedgerResource()}
     defs = dg.Definitions(found, jobs=assets.jobs.JOBS, resources=resources, executor=dg.in_process_executor)
     return defs.resolve_job_def(job).execute_in_process(
@@ -125,6 +127,11 @@ def test_a_day_is_one_run_that_shows_what_it_did_and_can_be_repeated(
     assert shared["predictions"] == made["predictions"]["events"]
     assert {"drift_report", "outcomes", "live_data_quality", "production_metrics", "retrain_decision"} < made.keys()
     assert made["retrain_decision"]["decided"].startswith("* **retrain** earnings season ended: ")
+    standing = made["production_status"]
+    assert standing["Champion"].startswith(CHAMPION)
+    assert standing["Beside it"].startswith(PREVIOUS)
+    assert standing["Last day"] == DAY
+    assert "earnings season ended" in standing["last decisions"]
     told = alerts.read(ledger)
     assert len(told) == sum(made["alerts"][severity] for severity in ("info", "warning", "critical")) > 0
     assert all(title in made["alerts"]["of the last seven days"] for title in told["title"])
@@ -322,6 +329,10 @@ def fail(
         breaks()
 
     done = made.execute_in_process(instance=instance, tags=tags, raise_on_error=False, run_id=run)
+    sense_failure(assets, instance, ledger, done)
+
+
+def sense_failure(assets: Any, instance: dg.DagsterInstance, ledger: Ledger, done: dg.ExecuteInProcessResult) -> None:
     failed = next(event for event in done.all_events if event.event_type_value == "PIPELINE_FAILURE")
     context = dg.build_run_status_sensor_context(
         "failure_sensor", failed, instance, done.dagster_run, resources={"ledger": ledger}
@@ -392,11 +403,20 @@ def test_a_retrain_by_hand_that_fails_is_not_tried_again(
     assert retrain_requests.in_flight(ledger) is None
 
 
-def test_a_refusal_of_what_a_person_asks_for_is_nobody_elses_alarm(assets: ModuleType, ledger: Ledger) -> None:
-    from earlysignal_assets.requests import note_failure
+def test_a_refusal_of_what_a_person_asks_for_is_nobody_elses_alarm_and_an_outage_is(
+    assets: ModuleType, instance: dg.DagsterInstance, ledger: Ledger, tape: Path, tmp_path: Path
+) -> None:
+    import earlysignal_assets.operations as by_hand
 
-    note_failure(ledger, "manual_promotion", {"earlysignal/by": "person"}, "theirs", "is frozen", NOW)
-    assert alerts.read(ledger).empty
+    days.move_clock(ledger, NOW)
+    (job,) = (each for each in by_hand.OPERATIONS if each.name == "manual_retrain")
+    given = {"ledger": ledger, "source": source(tape), "lake": Lake(str(tmp_path / "empty"))}
+    for reason, titles in ((" ", []), ("new data", ["Run failed: manual_retrain"])):
+        config = {"ops": {"ask_for_retrain": {"config": {"reason": reason}}}}
+        done = job.execute_in_process(config, instance, resources=given, raise_on_error=False)
+        assert not done.success
+        sense_failure(assets, instance, ledger, done)
+        assert alerts.read(ledger)["title"].tolist() == titles
 
 
 def test_any_other_run_that_fails_is_told(assets: ModuleType, instance: dg.DagsterInstance, ledger: Ledger) -> None:

@@ -69,6 +69,24 @@ class Selection:
     variants: tuple[Variant, ...]
     kept: tuple[str, ...]
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a variant, ready to be shown."""
+        return pd.DataFrame(
+            [
+                {
+                    "models with": each.name,
+                    "features": each.features,
+                    "AUC": each.figures["auc"].value,
+                    "less all": each.difference["auc"].value,
+                    "low": each.difference["auc"].low,
+                    "high": each.difference["auc"].high,
+                    "Brier": each.figures["brier"].value,
+                }
+                for each in self.variants
+            ]
+        )
+
 
 def select_features(
     lake: Lake,

@@ -256,7 +256,7 @@ def check_version(version: str) -> None:
         Says how to write one.
     """
     if version != AUTO and not _NAMED.fullmatch(version):
-        raise BundleError(f"`{version}` is no version. Remedy: write it like v1.2.0.")
+        raise BundleError(f"`{version}` is no version. Remedy: write it like v1.2.0 (a new model's may be `{AUTO}`).")
 
 
 def _candidates(until: Cutoff, version: str) -> Iterator[str]:

@@ -30,14 +30,14 @@ def ages(lake: Lake, source: SourceDescription, as_of: pd.Timestamp, tables: Map
         if table not in source.tables:
             continue
         near = [q for q in (quarter - 1, quarter) if q in source.quarters and lake.has(table, q)]
-        known = [lake.derive(_known_from, table, [q], [KNOWABLE]) for q in near]
+        known = [lake.derive(_moments_known, table, [q], [KNOWABLE]) for q in near]
         until = [times[: times.searchsorted(as_of.to_datetime64(), side="right")] for times in known]
         newest = [times[-1] for times in until if len(times)]
         found[table] = (as_of - pd.Timestamp(max(newest), tz="UTC")) / _DAY if newest else float("inf")
     return found
 
 
-def _known_from(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:
+def _moments_known(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:
     """Return when some rows became known (UTC), in order."""
     return np.sort(rows[KNOWABLE].to_numpy("datetime64[ns]"))
 

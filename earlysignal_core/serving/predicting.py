@@ -121,11 +121,11 @@ def announced_already(lake: Lake, source: SourceDescription, examples: pd.DataFr
     near = [q for q in Quarter.range(first - 1, last) if q in source.quarters and lake.has("earnings", q)]
     if not near:
         return examples.iloc[:0]
-    came = lake.derive(_known_from, "earnings", near).reindex(examples["event"]) <= at
+    came = lake.derive(_result_known_from, "earnings", near).reindex(examples["event"]) <= at
     return examples[came.to_numpy()]
 
 
-def _known_from(earnings: pd.DataFrame) -> pd.Series:
+def _result_known_from(earnings: pd.DataFrame) -> pd.Series:
     """Return the moment from which a result of each event is known."""
     told = earnings[earnings["eps_actual"].notna()]
     return told.groupby(event_id(told))[KNOWABLE].min()

@@ -17,7 +17,7 @@ from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.ledger.vocabulary import Arm, DecisionKind, Fallback
 from earlysignal_core.rules import Guard, Rule, Verdict, evaluate
 
-MINUTES, PREDICTIONS, SLOWEST_MS = 60 / len(ramps.STEPS), 20, 1000.0
+MINUTES, PREDICTIONS, SLOWEST_MS, FEWEST_TIMED = 60 / len(ramps.STEPS), 20, 1000.0, 5
 
 
 class Then(StrEnum):
@@ -28,10 +28,13 @@ class Then(StrEnum):
 
 
 # Green scores every event, in shadow what blue answers: each prediction of a step tries it, whosever the answer was.
+_TIMED = Guard(
+    "green_requests", ">=", FEWEST_TIMED, f"fewer than {FEWEST_TIMED} answers: the first pays for loading the model"
+)
 _ENOUGH = Guard("predictions", ">=", PREDICTIONS, f"fewer than {PREDICTIONS} predictions in this step")
 RULES = (
     Rule("green errs", "green_errors", ">", 0, Then.ROLL_BACK),
-    Rule("green is slow", "mean_latency_ms", ">", SLOWEST_MS, Then.ROLL_BACK),
+    Rule("green is slow", "mean_latency_ms", ">", SLOWEST_MS, Then.ROLL_BACK, given=(_TIMED,)),
     Rule("step is over", "minutes", ">=", MINUTES, Then.ADVANCE, given=(_ENOUGH,)),
 )
 """In their order: the first that acts decides."""
