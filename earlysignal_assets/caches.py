@@ -13,7 +13,7 @@ from earlysignal_core.quarterly import collect, collect_universe, make_audit
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import Source
 from earlysignal_core.sources.source import Tally
-from earlysignal_core.tables import CACHES, TABLES, UNIVERSE
+from earlysignal_core.tables import CACHES, TABLES, UNIVERSE, each_company
 
 GROUP = "caches"
 
@@ -39,7 +39,7 @@ _DESCRIPTIONS = {
 )
 def universe(lake: dg.ResourceParam[Lake], source: dg.ResourceParam[Source]) -> Materialized:
     """The companies with their sectors as of today, and the days of their membership where the source has them."""
-    companies = collect_universe(source, lake)
+    companies = each_company(collect_universe(source, lake))
     described = source.description
     return dg.MaterializeResult(
         metadata={

@@ -18,8 +18,8 @@ def shared_answers(
     """Who answers besides the champion: the A/B test or the ramp that runs, its figures, what decides it and when.
 
     As it stood at the end of that day: what a person has begun since shows with the next one, and at once in
-    `production_status` and by `earlysignal ramp watch` and `ab-test watch`. Of a test: both arms with n and intervals, on the events
-    that both models have scored. Looking decides nothing.
+    `production_status` and by `earlysignal ramp watch` and `ab-test watch`. Of a test: both arms with n and intervals,
+    on the events that both models have scored. Looking decides nothing.
     """
     production, at = production_of(lake, ledger), Hour.DECIDE.of(day_of(context))
     seen = earning.watch(ledger, lake, production.source, production.settings.promotion, at)

@@ -92,7 +92,7 @@ TABLES: dict[str, Table] = {
             UNIVERSE,
             "symbol",
             "first",
-            ("symbol",),
+            ("symbol", "first"),
             {
                 "symbol": _text,
                 "name": _optional_text,
@@ -297,6 +297,11 @@ def own_date(table: Table, frame: pd.DataFrame) -> pd.Series:
         return frame[table.date]
     known_on = frame[KNOWABLE].dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
     return known_on if table.date == KNOWABLE else frame[table.date].fillna(known_on)
+
+
+def each_company(universe: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each company of the table `universe`, which has one for each stay of a company."""
+    return universe.drop_duplicates("symbol", ignore_index=True)
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

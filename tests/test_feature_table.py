@@ -125,21 +125,25 @@ def test_a_partition_that_was_never_written_is_named(tmp_path: Path, described: 
 
 
 @pytest.mark.parametrize(
-    ("first", "last", "there"),
+    ("stays", "there"),
     [
-        (None, None, True),
-        ("2018-07-17", None, True),
-        ("2018-07-18", None, False),
-        (None, "2018-07-17", True),
-        ("2010-01-04", "2018-07-16", False),
+        ([(None, None)], True),
+        ([("2018-07-17", None)], True),
+        ([("2018-07-18", None)], False),
+        ([(None, "2018-07-17")], True),
+        ([("2010-01-04", "2018-07-16")], False),
+        ([(None, "2015-01-01"), ("2018-07-01", None)], True),
+        ([("2010-01-04", "2018-08-01"), ("2019-01-01", None)], True),
+        ([(None, "2018-07-16"), ("2018-07-18", None)], False),
+        ([("2010-01-04", "2018-08-01"), ("2018-07-01", None)], True),
     ],
 )
 def test_only_members_on_the_day_of_as_of_are_examples(
-    tmp_path: Path, described: SourceDescription, first: str | None, last: str | None, there: bool
+    tmp_path: Path, described: SourceDescription, stays: list[tuple[str | None, str | None]], there: bool
 ) -> None:
     lake = filled(tmp_path, described, asked())
-    dates = {"first": pd.Timestamp(first), "last": pd.Timestamp(last)}
-    lake.write(UNIVERSE, None, checked(UNIVERSE, companies(A="Energy").assign(**dates)))
+    members = [companies(A="Energy").assign(first=pd.Timestamp(a), last=pd.Timestamp(b)) for a, b in stays]
+    lake.write(UNIVERSE, None, checked(UNIVERSE, pd.concat(members)))
     dated = described.model_copy(update={"membership": "dated"})
     moments = pd.Timestamp("2018-07-17", tz="UTC"), pd.Timestamp("2018-07-18", tz="UTC")
     for which, expected in ((dated, there), (described, True)):

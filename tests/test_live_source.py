@@ -463,16 +463,16 @@ def test_members_come_and_go_as_the_plan_tells(world):
         fmp_stand_in.change("February 05, 2024", "2024-02-02", came="B", went="LEFT"),
         fmp_stand_in.change("June 1, 2023", "2023-05-31", went="LONGAGO"),
         fmp_stand_in.change("March 1, 2022", "2022-02-28", came="LEFT"),
-        fmp_stand_in.change("March 1, 2021", "2021-02-28", went="B"),
+        fmp_stand_in.change("November 1, 2023", "2023-10-31", went="B"),
     ]
     world.fmp.tables["profile"] = [{"symbol": "LEFT", "companyName": "Left Inc", "sector": "Energy"}]
     source = world.source(companies=None)
     assert source.description.membership == "today", "nobody was asked yet"
-    rows = source.universe().set_index("symbol")
-    february, june = pd.Timestamp("2024-02-05"), pd.Timestamp("2022-03-01")
-    assert rows["first"].to_dict() == {"A": pd.NaT, "B": february, "LEFT": june}
-    assert rows["last"].to_dict() == {"A": pd.NaT, "B": pd.NaT, "LEFT": february - pd.Timedelta(days=1)}
-    assert rows.loc["LEFT", ["name", "sector", "sector_etf"]].tolist() == ["Left Inc", "Energy", "XLE"]
+    rows = source.universe()
+    assert rows["symbol"].tolist() == ["A", "B", "B", "LEFT"]
+    assert rows["first"].dt.strftime("%Y-%m-%d").fillna("").tolist() == ["", "2024-02-05", "", "2022-03-01"]
+    assert rows["last"].dt.strftime("%Y-%m-%d").fillna("").tolist() == ["", "", "2023-10-31", "2024-02-04"]
+    assert rows.loc[3, ["name", "sector", "sector_etf"]].tolist() == ["Left Inc", "Energy", "XLE"]
     assert source.description.membership == "dated"
     assert not any("survivorship" in line for line in source.description.assumptions)
     asked = len(world.fmp.asked)
@@ -481,6 +481,8 @@ def test_members_come_and_go_as_the_plan_tells(world):
     assert set(again.read("sec_filings", LAST)["symbol"]) == {"A", "B"}
     assert [gap.what for gap in again.gaps("sec_filings", LAST)] == ["LEFT"], "EDGAR lists today's tickers alone"
     assert len(world.fmp.asked) == asked
+    bars = again.read("ohlcv", LAST)["symbol"].value_counts()
+    assert bars["A"] == bars["B"], "two stays, one company"
 
 
 def test_a_plan_without_the_changes_has_the_members_of_today(world):

@@ -1,4 +1,4 @@
-"""The whole system as it runs: the world changes, and it notices, retrains, proves and begins a ramp by itself."""
+"""The whole system as it runs: the world changes, and it notices, retrains, proves and promotes by itself."""
 
 import json
 import signal
@@ -21,7 +21,8 @@ WORLD = {
     "EARLYSIGNAL_SYNTHETIC__SIGNAL": "2",
     "EARLYSIGNAL_WINDOW_MONTHS": "12",
 }
-BEFORE, AFTER = "2015-06-29", "2015-08-10"
+# A ramp wants 20 predictions a step: the rest of one season, and the first days of the next.
+BEFORE, AFTER, LATER = "2015-06-29", "2015-08-10", "2015-10-14"
 OLD, NEW = "v2015.629.0", "v2015.810.0"
 CAUSE = "earlysignal/cause"
 LATEST = """query($asset: AssetKeyInput!) { assetNodeOrError(assetKey: $asset) { ... on AssetNode {
@@ -46,8 +47,12 @@ def shown(system: System, asset: str) -> dict[str, Any]:
     return {each["label"]: each.get("text", each.get("floatValue")) for each in latest["metadataEntries"]}
 
 
+def move_clock(system: System, day: str) -> None:
+    system.launch_job("manual_clock", {"ops": {"set_clock": {"config": {"to": f"{day}T07:00"}}}})
+
+
 @pytest.mark.long
-def test_the_world_changes_and_a_better_model_begins_to_take_over_by_itself(tmp_path: Path) -> None:
+def test_the_world_changes_and_a_better_model_takes_over_by_itself(tmp_path: Path) -> None:
     home, webhook = tmp_path / "home", Webhook()
     command(home, "train", "--quarter", "2015-Q3")  # fills the caches
     command(home, "days", "--from", BEFORE, "--to", BEFORE)
@@ -56,7 +61,7 @@ def test_the_world_changes_and_a_better_model_begins_to_take_over_by_itself(tmp_
         with starting(home, settings=settings) as system:
             wait_for(system.healthy)
             assert shown(system, "promotion")["champion"] == OLD
-            system.launch_job("manual_clock", {"ops": {"set_clock": {"config": {"to": f"{AFTER}T07:00"}}}})
+            move_clock(system, AFTER)
 
             def retrains() -> dict[str, tuple[str, str]]:
                 return {
@@ -74,4 +79,10 @@ def test_the_world_changes_and_a_better_model_begins_to_take_over_by_itself(tmp_
             assert told["common events"] >= 200
             wanted = {"Emergency retrain: accuracy", f"{NEW} takes a growing share of the answers"}
             wait_for(lambda: wanted <= {json.loads(body)["title"] for *_, body in webhook.received})
+
+            move_clock(system, LATER)
+            wait_for(lambda: shown(system, "production_status")["Champion"].startswith(NEW), seconds=3600)
+            assert shown(system, "production_status")["Previous"].startswith(OLD)
+            assert {status for _, status in days_lived(system)} <= {"SUCCESS", "STARTED"}
+            wait_for(lambda: f"{NEW} serves" in {json.loads(body)["title"] for *_, body in webhook.received})
             stop(system, signal.SIGINT)

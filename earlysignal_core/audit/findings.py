@@ -10,6 +10,7 @@ from earlysignal_core.audit import announcements, coverage, earnings, prices
 from earlysignal_core.audit.finding import COLUMNS, Finding, to_frame
 from earlysignal_core.audit.grid import BarGrid, bar_grid
 from earlysignal_core.audit.moves import judged_moves
+from earlysignal_core.tables import each_company
 
 KINDS: dict[str, str] = {
     "level_shift": "the price level changes, not the value: an unadjusted split, spin-off or special dividend, another "
@@ -75,6 +76,7 @@ def audit(tables: Mapping[str, pd.DataFrame], benchmark: str, declared_prices: s
         found += announcements.untrustworthy_surprises(announced)
         found += announcements.share_basis_changes(announced, actions)
     if universe is not None:
+        universe = each_company(universe)
         found += coverage.missing_sectors(universe)
         found += earnings.basis_mismatches(announced, universe) if announced is not None else []
     frame = to_frame(found)

@@ -11,7 +11,7 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription
-from earlysignal_core.tables import KNOWABLE, UNIVERSE
+from earlysignal_core.tables import KNOWABLE, UNIVERSE, each_company
 
 FEATURES, LABELS = "feature_table", "labels"
 
@@ -42,7 +42,9 @@ def gather_dataset(
     mismatched: set[str] = set()
     if source.settings.leave_out_mismatched and before:
         earnings = lake.read("earnings", before)
-        mismatched = mismatched_sectors(earnings[earnings[KNOWABLE] <= moment_of(until)], lake.read(UNIVERSE))
+        mismatched = mismatched_sectors(
+            earnings[earnings[KNOWABLE] <= moment_of(until)], each_company(lake.read(UNIVERSE))
+        )
     return build_dataset(
         until,
         {q: _features(lake, source, q, before[-1]) for q in before},

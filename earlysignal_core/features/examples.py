@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from earlysignal_core.tables import KNOWABLE
+from earlysignal_core.tables import KNOWABLE, each_company
 from earlysignal_core.trading_calendar import as_of
 
 COLUMNS = [
@@ -70,11 +70,11 @@ def examples(earnings: pd.DataFrame, calendar: pd.DataFrame | None, universe: pd
 
 def of_members(rows: pd.DataFrame, universe: pd.DataFrame) -> pd.DataFrame:
     """Return the examples whose company was one of the universe on the day of `as_of`; an empty date sets no bound."""
-    dates = universe.set_index("symbol")[["first", "last"]].reindex(rows["symbol"]).set_axis(rows.index)
     day = rows["as_of"].dt.tz_localize(None).dt.normalize()
-    outside = (day < dates["first"]) | (day > dates["last"])
-    inside: pd.DataFrame = rows[~outside].reset_index(drop=True)
-    return inside
+    asked = pd.DataFrame({"row": np.arange(len(rows)), "symbol": rows["symbol"].to_numpy(), "day": day.to_numpy()})
+    stays = asked.merge(universe[["symbol", "first", "last"]], on="symbol", how="left")
+    inside = ~((stays["day"] < stays["first"]) | (stays["day"] > stays["last"]))
+    return rows.iloc[stays.loc[inside, "row"].unique()].reset_index(drop=True)
 
 
 def on_announced_dates(earnings: pd.DataFrame) -> pd.DataFrame:
@@ -147,5 +147,6 @@ def _announcement_of_each_event(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_sector(rows: pd.DataFrame, universe: pd.DataFrame) -> pd.DataFrame:
-    rows = rows.merge(universe[["symbol", "sector", "sector_etf"]], on="symbol", how="left", validate="m:1")
+    companies = each_company(universe)[["symbol", "sector", "sector_etf"]]
+    rows = rows.merge(companies, on="symbol", how="left", validate="m:1")
     return rows.sort_values(["as_of", "symbol", "announced_on"], kind="stable", ignore_index=True)[COLUMNS]

@@ -11,7 +11,7 @@ from earlysignal_core.features.table import quarter_examples, view
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources.source import SourceDescription
-from earlysignal_core.tables import UNIVERSE
+from earlysignal_core.tables import UNIVERSE, each_company
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _example(lake: Lake, source: SourceDescription, symbol: str, announced_on: p
             return example.reset_index(drop=True)
     known = lake.read("earnings", near) if near else pd.DataFrame(columns=["symbol", "announced_on"])
     days = known.loc[known["symbol"] == symbol, "announced_on"].dt.strftime("%Y-%m-%d").tolist() if near else []
-    every = lake.read(UNIVERSE)["symbol"]
+    every = each_company(lake.read(UNIVERSE))["symbol"]
     if symbol not in set(every):
         alike = every[every.str.startswith(symbol[:1].upper())]
         some = ", ".join((alike if len(alike) else every).head(8))

@@ -13,7 +13,7 @@ from earlysignal_core.features.known_table import MILLION, Choice, KnownTable
 from earlysignal_core.features.peers import Among, Asker, Hit, Peers
 from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK, Bars, Splits, session_days
 from earlysignal_core.sources.source import SourceDescription
-from earlysignal_core.tables import TABLES, UNIVERSE, Axis, fiscal_quarter, next_fiscal_period
+from earlysignal_core.tables import TABLES, UNIVERSE, Axis, each_company, fiscal_quarter, next_fiscal_period
 from earlysignal_core.trading_calendar import position
 
 BENCHMARK = "benchmark"
@@ -51,7 +51,8 @@ class PointInTime:
         self._source = source
         given = dict(tables)
         universe = given.pop(UNIVERSE)
-        self._sectors = (universe.frame if isinstance(universe, KnownTable) else universe).set_index("symbol")["sector"]
+        companies = each_company(universe.frame if isinstance(universe, KnownTable) else universe)
+        self._sectors = companies.set_index("symbol")["sector"]
         self._tables = {
             name: rows if isinstance(rows, KnownTable) else KnownTable(TABLES[name], rows)
             for name, rows in given.items()

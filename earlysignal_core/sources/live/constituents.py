@@ -35,14 +35,14 @@ def sp500(client: Fmp, first: pd.Timestamp, since: pd.Timestamp, workers: int) -
         return from_constituents(today)
     rows = members([row["symbol"] for row in today], changes, first)
     known = {row["symbol"]: row for row in today}
-    former = [row["symbol"] for row in rows if row["symbol"] not in known]
+    former = sorted({row["symbol"] for row in rows} - set(known))
     # Of a sector that nobody tells the report says how many lack it: no reason to be without the company.
     known |= gather(UNIVERSE, former, client.profile, workers, may_miss=1.0).answers if former else {}
     return from_constituents([{**known.get(row["symbol"], {}), **row} for row in rows])
 
 
 def members(today: Iterable[str], changes: Rows, first: pd.Timestamp) -> Rows:
-    """Return when each company was a member: its last stay alone, since the universe has one row for each.
+    """Return when each company was a member, a row for each of its stays.
 
     Parameters
     ----------
@@ -57,11 +57,14 @@ def members(today: Iterable[str], changes: Rows, first: pd.Timestamp) -> Rows:
     list of dict
         With `symbol`, `first` and `last`, both included; None where there was no change.
     """
-    stays: dict[str, Row] = {symbol: {"symbol": symbol, "first": None, "last": None} for symbol in today}
+    stays: Rows = [{"symbol": symbol, "first": None, "last": None} for symbol in today]
+    # Back in time: of these stays the end is known, and the beginning is still to come.
+    begin: dict[str, Row] = {stay["symbol"]: stay for stay in stays}
     for change in sorted(changes, key=lambda change: change["day"], reverse=True):
-        came, went = stays.get(change["added"]), change["removed"]
-        if came is not None and came["first"] is None:
+        came, went = begin.pop(change["added"], None), change["removed"]
+        if came is not None:
             came["first"] = change["day"]
-        if went is not None and went not in stays:
-            stays[went] = {"symbol": went, "first": None, "last": change["day"] - _DAY}
-    return [stay for stay in stays.values() if stay["last"] is None or stay["last"] >= first]
+        if went is not None and went not in begin:
+            begin[went] = {"symbol": went, "first": None, "last": change["day"] - _DAY}
+            stays.append(begin[went])
+    return [stay for stay in stays if stay["last"] is None or stay["last"] >= first]

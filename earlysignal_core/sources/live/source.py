@@ -28,7 +28,7 @@ from earlysignal_core.sources.live.schedule import ASSUMED_AHEAD, CALENDAR, ESTI
 from earlysignal_core.sources.live.snapshots import Snapshots
 from earlysignal_core.sources.source import CONSENSUS_ASSUMED, Gap, Source, SourceDescription, Tally
 from earlysignal_core.sources.tape import MEMBERSHIP_ASSUMED, SECTORS_ASSUMED
-from earlysignal_core.tables import TABLES, UNIVERSE, own_date
+from earlysignal_core.tables import TABLES, UNIVERSE, each_company, own_date
 from earlysignal_core.trading_calendar import closes, sessions
 from earlysignal_core.validation import checked, no_rows
 
@@ -248,7 +248,7 @@ class LiveSource:
 
     @cached_property
     def _market(self) -> Market:
-        companies = self.universe()
+        companies = each_company(self.universe())
         others = sorted({*companies["sector_etf"].dropna(), self._live.benchmark} - set(companies["symbol"]))
         fetcher = self._fetchers[fmp.NAME]
         return Market(fetcher, self._live, self._clock, companies["symbol"].tolist(), others)
@@ -271,8 +271,9 @@ class LiveSource:
         client = edgar.Edgar(self._fetchers[edgar.NAME])
         ciks = client.ciks(self._clock.now() - _MONTH)
         unreadable: list[Gap] = []
-        companies = self.universe()
-        former = set(companies.loc[companies["last"] < self._today(), "symbol"])
+        stays = self.universe()
+        companies = each_company(stays)
+        former = set(companies["symbol"]) - set(stays.loc[~(stays["last"] < self._today()), "symbol"])
 
         def ask(symbol: str) -> Rows:
             cik = ciks.get(symbol.replace(".", "-"))
@@ -313,7 +314,7 @@ class LiveSource:
             rows = (client.session(symbol, day) for day in days)
             return [row for row in rows if row is not None]
 
-        return self._of_each("options", self.universe()["symbol"].tolist() if len(days) else [], ask)
+        return self._of_each("options", each_company(self.universe())["symbol"].tolist() if len(days) else [], ask)
 
     def _by_fred(self) -> Collected:
         client = fred.Fred(self._fetchers[fred.NAME])
