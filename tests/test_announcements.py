@@ -71,7 +71,7 @@ def test_a_broken_limit_is_told_with_what_to_do(
     assert raised["rule"] == rule.name.split(":")[0]
 
 
-def test_each_kind_is_told_once_a_day_and_again_on_the_next(ledger: Ledger) -> None:
+def test_each_kind_is_told_once_and_again_where_more_is_broken_or_after_a_week(ledger: Ledger) -> None:
     stale = [cache_rules(cache, FRESHNESS)[0] for cache in CACHE_LIMITS]
     broken = record(QUALITY, *stale, cache_rules("macro", FRESHNESS)[1])
     for _ in range(2):
@@ -81,8 +81,17 @@ def test_each_kind_is_told_once_a_day_and_again_on_the_next(ledger: Ledger) -> N
     body = raised.loc["live_data_quality:stale", "body"]
     assert body.count("stale:") == 5
     assert f"and {len(stale) - 5} more" in body
-    announcements.of_limits(ledger, broken, later(1))
-    assert len(alerts.read(ledger)) == 4
+    volumes = [cache_rules(cache, FRESHNESS)[1] for cache in ("macro", "ohlcv")]
+    for day, rules, told in ((1, 1, 0), (6, 1, 0), (6, 2, 1), (7, 1, 0), (13, 2, 1), (14, 1, 0)):
+        before = len(alerts.read(ledger))
+        announcements.of_limits(ledger, record(QUALITY, *volumes[:rules]), later(day))
+        assert len(alerts.read(ledger)) - before == told, (day, rules)
+
+
+def test_what_is_serious_is_told_every_day(ledger: Ledger) -> None:
+    for day in range(3):
+        announcements.of_limits(ledger, record(DRIFT, PREDICTIONS_RULE), later(day))
+    assert len(alerts.read(ledger)) == 3
 
 
 def test_what_is_held_back_is_not_told(ledger: Ledger) -> None:

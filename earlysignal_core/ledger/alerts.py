@@ -72,6 +72,13 @@ def raise_alert(ledger: Ledger, alert: Alert) -> bool:
         return connection.execute(statement.returning(_table.c.id)).first() is not None
 
 
+def figures_told(ledger: Ledger, key: str, since: date) -> set[str]:
+    """Return the names of the figures of the alerts of a key from a day on."""
+    statement = select(_table.c.figures).where(_table.c.key == key, _table.c.day >= plain_day(since))
+    with ledger.begin() as connection:
+        return {name for figures in connection.scalars(statement) for name in figures}
+
+
 def unsent(ledger: Ledger) -> list[UnsentAlert]:
     """Return the alerts that have not been delivered, oldest first."""
     with ledger.begin() as connection:

@@ -1,8 +1,10 @@
 """Whom a day concerns: its decisions and the limits that it broke, as alerts; one of a kind a day."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
-from earlysignal_core.ledger.alerts import Alert, raise_alert
+from earlysignal_core.ledger.alerts import Alert, figures_told, raise_alert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import DecisionKind, Severity, Urgency
@@ -11,6 +13,7 @@ from earlysignal_core.monitoring.day_record import DayRecord, kinds
 from earlysignal_core.monitoring.retrain_policy import Cause, RetrainDecision
 
 _LISTED = 5
+_REPEATED_AFTER = pd.Timedelta(days=7)
 _WHAT_TO_DO = {
     "calibration": "Review the features: the probabilities no longer mean what they say.",
     "importance": "Investigate: the model looks at other features than in training.",
@@ -52,20 +55,37 @@ def of_lost_champion(ledger: Ledger, version: str, at: pd.Timestamp) -> None:
 
 
 def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:
-    """Tell which limits a day has broken, once for each kind; what asks for a retrain is told by the decision too."""
+    """Tell which limits a day has broken, once for each kind; what asks for a retrain is told by the decision too.
+
+    A warning of what stays broken is repeated after a week: who gets one every day reads none.
+    """
     fired = record.fired
     if fired.empty:
         return
+    recently = at.tz_localize(None).normalize() - _REPEATED_AFTER + pd.Timedelta(days=1)
     for kind, lines in fired.groupby(kinds(fired), sort=False):
         said = [f"{row.rule}: {row.reason}" for row in lines.head(_LISTED).itertuples()]
         if len(lines) > _LISTED:
             said.append(f"and {len(lines) - _LISTED} more")
         told = "; ".join([*said, *([_WHAT_TO_DO[str(kind)]] if str(kind) in _WHAT_TO_DO else [])])
         severity = Severity.CRITICAL if lines["action"].isin(SERIOUS).any() else Severity.WARNING
+        key, broken = f"{record.monitor}:{kind}", dict(zip(lines["rule"], lines["value"], strict=True))
+        if severity is Severity.WARNING and broken.keys() <= figures_told(ledger, key, recently):
+            continue
         what = _KINDS.get(str(kind), str(kind).replace("_", " "))
         title = _TITLES_OF_LIMITS.get(str(kind), f"{record.monitor.replace('_', ' ').capitalize()}: {what}")
-        _raise(ledger, f"{record.monitor}:{kind}", severity, title, told, str(kind), at)
+        _raise(ledger, key, severity, title, told, str(kind), at, broken)
 
 
-def _raise(ledger: Ledger, key: str, severity: Severity, title: str, body: str, rule: str, at: pd.Timestamp) -> None:
-    raise_alert(ledger, Alert(key, at.tz_localize(None).normalize(), at, severity, title, body, rule))
+def _raise(
+    ledger: Ledger,
+    key: str,
+    severity: Severity,
+    title: str,
+    body: str,
+    rule: str,
+    at: pd.Timestamp,
+    figures: Mapping[str, float] | None = None,
+) -> None:
+    day = at.tz_localize(None).normalize()
+    raise_alert(ledger, Alert(key, day, at, severity, title, body, rule, figures or {}))
