@@ -2,7 +2,7 @@
 
 For one LightGBM, the default, and for an ensemble of all five algorithms. A bare fit is `fit_base_models` member by
 member, in one process that has imported everything and holds the dataset; the backfill is the whole command, with the
-start of Python and of Dagster. At most 1.3 times as long is allowed.
+start of Python, PostgreSQL and Dagster, which takes some seconds however little there is to fit.
 """
 
 import argparse

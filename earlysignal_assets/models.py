@@ -8,14 +8,16 @@ import pandas as pd
 
 from earlysignal_assets.datasets import DATASET
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
-from earlysignal_assets.partitions import ONE_QUARTER_PER_RUN, QUARTERS, quarter_of
+from earlysignal_assets.partitions import ALL_QUARTERS_IN_ONE_RUN, ONE_QUARTER_PER_RUN, QUARTERS, quarter_of
 from earlysignal_core.evaluation import plots
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
+from earlysignal_core.models.base_models import BaseModels
 from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
 from earlysignal_core.models.ensemble import members_of
 from earlysignal_core.models.hyperparameters import ensemble_of
 from earlysignal_core.quarterly import make_base_models, make_model
+from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
 from earlysignal_core.tracking.card import write_card
 
@@ -47,23 +49,28 @@ def card(context: dg.AssetExecutionContext, lake: Lake, version: str) -> dg.UrlM
 @dg.asset(
     deps=[DATASET],
     partitions_def=QUARTERS,
-    backfill_policy=ONE_QUARTER_PER_RUN,
+    backfill_policy=ALL_QUARTERS_IN_ONE_RUN,
     group_name=GROUP,
     kinds={"lightgbm", "scikitlearn"},
     owners=[OWNER],
 )
-def base_models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Materialized:
-    """The members of the quarter's model, each fitted on the train part, to choose by, and on all rows, to serve."""
-    quarter = quarter_of(context)
-    made = make_base_models(quarter, lake, ensemble_of(lake, Settings(), quarter))
+def base_models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
+    """The members of the quarter's model, each fitted on the train part, to choose by, and on all rows, to serve.
+
+    No quarter's members need another's: one run fits those of any number of quarters.
+    """
+    for quarter in map(Quarter.parse, context.partition_keys):
+        made = make_base_models(quarter, lake, ensemble_of(lake, Settings(), quarter))
+        context.add_asset_metadata(_of_members(made), partition_key=quarter.key)
+
+
+def _of_members(made: BaseModels | NoModelYet) -> dict[str, Any]:
     if isinstance(made, NoModelYet):
-        return dg.MaterializeResult(metadata={"no model yet": made.reason})
-    return dg.MaterializeResult(
-        metadata={
-            "members": _members(made.model),
-            **numbers({"members fitted": len(members_of(made.model)), "trees": made.model["trees"]}),
-        }
-    )
+        return {"no model yet": made.reason}
+    return {
+        "members": _members(made.model),
+        **numbers({"members fitted": len(members_of(made.model)), "trees": made.model["trees"]}),
+    }
 
 
 @dg.asset(

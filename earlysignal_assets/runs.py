@@ -25,6 +25,7 @@ from earlysignal_core.tables import UNIVERSE
 
 _logger = logging.getLogger(__name__)
 
+MEMBERS = "base_models"
 Progress = Callable[[str, int, int], None]
 # Dagster's own log of each step would bury the progress; the run's page in the UI has all of it.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -171,16 +172,18 @@ def walk_forward(
         # Whoever names assets gets those and no others.
         collect = list(quarters) if select else _to_collect(lake, source, quarters)
         features_before = [] if select else _features_to_make(lake, source, quarters)
-        total = len(features_before) + len(judged) + 2
+        # No quarter's members need another's: alone, those of all are fitted in one run.
+        stretches = [judged] if select == [MEMBERS] else [[quarter] for quarter in [*features_before, *judged]]
+        total = len(stretches) + 2
         progress("caches", 0, total)
         collected = run("companies") and run("collect", collect)
         if collected and not select:
             run("report", assets=["data_audit"])  # the models' cards tell of the data's defects
-        for done, quarter in enumerate([*features_before, *judged] if collected else [], start=1):
-            progress(str(quarter), done, total)
-            run("quarter", [quarter], [FEATURES] if quarter in features_before else select)
+        for done, stretch in enumerate(stretches if collected else [], start=1):
+            progress(str(stretch[-1]), done, total)
+            run("quarter", stretch, [FEATURES] if stretch[-1] in features_before else select)
             if select:  # nobody who wants the whole walk-forward waits for a search
-                run("prune", [quarter])
+                run("prune", stretch)
         if collected:
             progress("report", total - 1, total)
             run("report", assets=select or [name for name in assets_of("report") if name != "data_audit"])

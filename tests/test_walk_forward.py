@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -64,19 +66,40 @@ def test_no_model_learns_from_what_was_not_known(undisturbed: Path) -> None:
 
 
 def test_the_runs_stand_in_the_instance_that_the_ui_shows(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = workspace(undisturbed)
-    with server(undisturbed) as url:
+    with instance_of(undisturbed, monkeypatch) as instance:
+        runs = instance.get_runs()
+        assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
+        assert sum(run.job_name == "quarter" for run in runs) == 8  # a run for each quarter with announcements
+        made = instance.get_materialized_partitions(dg.AssetKey("evaluation"))
+        assert {Quarter.parse(key) for key in made} == set(Quarter.range(FIRST, LAST))
+        made = instance.get_materialized_partitions(dg.AssetKey("ohlcv"))
+        assert {Quarter.parse(key) for key in made} == set(Quarter.range(FIRST - 5, LAST + 1))
+
+
+@contextmanager
+def instance_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    folder = workspace(home)
+    with server(home) as url:
         database = f"dagster_{folder.name}".replace("-", "_")
         monkeypatch.setenv("EARLYSIGNAL_DAGSTER_URL", ensure_database(url, database))
         monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster"))
         with dg.DagsterInstance.get() as instance:
-            runs = instance.get_runs()
-            assert {run.status for run in runs} == {dg.DagsterRunStatus.SUCCESS}
-            assert sum(run.job_name == "quarter" for run in runs) == 8  # a run for each quarter with announcements
-            made = instance.get_materialized_partitions(dg.AssetKey("evaluation"))
-            assert {Quarter.parse(key) for key in made} == set(Quarter.range(FIRST, LAST))
-            made = instance.get_materialized_partitions(dg.AssetKey("ohlcv"))
-            assert {Quarter.parse(key) for key in made} == set(Quarter.range(FIRST - 5, LAST + 1))
+            yield instance
+
+
+def test_the_members_of_all_quarters_are_fitted_in_one_run(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lake = workspace(undisturbed) / "lake"
+    before = digests(lake)
+    shutil.rmtree(lake / "models" / "members")
+    assert run(undisturbed, "backfill", "--select", "base_models").returncode == 0
+    assert digests(lake) == before
+    with instance_of(undisturbed, monkeypatch) as instance:
+        (newest,) = instance.get_runs(limit=1)
+        records = instance.get_records_for_run(newest.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
+        assert {Quarter.parse(record.partition_key) for record in records} == set(Quarter.range(FIRST, LAST))
+        metadata = {record.partition_key: record.event_log_entry.asset_materialization.metadata for record in records}
+        assert "no model yet" in metadata["2014-01"]
+        assert metadata["2015-10"]["members fitted"].value == 1
 
 
 @pytest.mark.slow
