@@ -13,10 +13,12 @@ import pandas as pd
 
 from earlysignal_core.datasets.cutoff import Day
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
-from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.errors import EarlySignalError, LakeError
 from earlysignal_core.features.table import active_features
+from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, decisions, deployments, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.deployments import Deployment
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import DecisionKind
 from earlysignal_core.models.bundle import Bundle, NoModelYet
@@ -290,7 +292,7 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
             asked = retrain_policy.ask(joined, day, found, figures, production.source.universe, at)
             announcements.of_decision(joined, found, asked, at)
             for record in records:
-                announcements.of_limits(joined, record, at)
+                announcements.of_limits(joined, record, _day_before(lake, record, champion), at)
             if champion is not None and is_lost:
                 announcements.of_lost_champion(joined, champion.version, at)
     made = decisions.read(ledger, since=at - pd.Timedelta(1, "us"), until=at)
@@ -336,6 +338,16 @@ def challenge(
 def _calendar(day: pd.Timestamp, production: Production) -> dict[str, float]:
     ended = served.season_end_of(production.lake, production.source, Hour.OUTCOMES.of(day))
     return calendar_figures(day, ended, served.retrain_figures(production.ledger, day).last_season_retrain)
+
+
+def _day_before(lake: Lake, record: DayRecord, champion: Deployment | None) -> DayRecord | None:
+    """Return what a monitor said the day before, unless that was of another champion, or nothing."""
+    day = record.day - _ONE_DAY
+    if record.fired.empty or champion is None or champion.since >= Hour.DRIFT.of(day):
+        return None
+    with suppress(LakeError):
+        return DayRecord.load(lake, record.monitor, day)
+    return None
 
 
 def _carry_on(ledger: Ledger, ended: trials.Ended | None, at: pd.Timestamp) -> None:

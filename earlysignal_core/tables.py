@@ -300,8 +300,9 @@ def own_date(table: Table, frame: pd.DataFrame) -> pd.Series:
 
 
 def each_company(universe: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each company of the table `universe`, which has one for each stay of a company."""
-    return universe.drop_duplicates("symbol", ignore_index=True)
+    """Return one row for each company of the table `universe`, that of its first stay."""
+    in_order = universe.sort_values(["symbol", "first"], kind="stable", na_position="first")  # no date: from the first
+    return in_order.drop_duplicates("symbol", ignore_index=True)
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

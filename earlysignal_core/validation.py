@@ -101,6 +101,7 @@ def _refuse_broken_rows(table: Table, frame: pd.DataFrame, partition: str | None
         remedy = f"correct or drop the row; every row needs {required}"
         raise TableError(table.name, problem, remedy, row, partition) from None
     if table.name == UNIVERSE:
+        _refuse_reversed_stays(table, frame)
         return
     known_on = frame[KNOWABLE].dt.tz_convert(NEW_YORK).dt.tz_localize(None)
     early = np.flatnonzero(known_on < own_date(table, frame))
@@ -112,6 +113,17 @@ def _refuse_broken_rows(table: Table, frame: pd.DataFrame, partition: str | None
             f"give `{KNOWABLE}` the moment (UTC) from which the row could be read",
             _describe(table, frame, int(early[0])),
             partition,
+        )
+
+
+def _refuse_reversed_stays(table: Table, frame: pd.DataFrame) -> None:
+    reversed_ = np.flatnonzero(frame["last"] < frame["first"])
+    if len(reversed_):
+        raise TableError(
+            table.name,
+            f"`last` lies before `first` ({len(reversed_)} such row(s))",
+            "exchange them, or drop the row",
+            _describe(table, frame, int(reversed_[0])),
         )
 
 

@@ -1,5 +1,7 @@
 """Whom a day concerns: each broken limit once a day, in words that say what to do."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from ledgers import DAY, NOW, decision, later
@@ -64,41 +66,63 @@ def record(monitor: str, *rules: Rule, day: pd.Timestamp = DAY, **changes: float
 def test_a_broken_limit_is_told_with_what_to_do(
     ledger: Ledger, monitor: str, rule: Rule, severity: str, title: str, told: str
 ) -> None:
-    announcements.of_limits(ledger, record(monitor, rule), NOW)
+    announcements.of_limits(ledger, record(monitor, rule), None, NOW)
     (raised,) = alerts.read(ledger).to_dict("records")
     assert (raised["severity"], raised["title"], raised["day"], raised["at"]) == (severity, title, DAY, NOW)
     assert told in raised["body"]
     assert raised["rule"] == rule.name.split(":")[0]
 
 
-def test_each_kind_is_told_once_and_again_where_more_is_broken_or_after_a_week(ledger: Ledger) -> None:
+def test_each_kind_is_told_once_a_day(ledger: Ledger) -> None:
     stale = [cache_rules(cache, FRESHNESS)[0] for cache in CACHE_LIMITS]
     broken = record(QUALITY, *stale, cache_rules("macro", FRESHNESS)[1])
     for _ in range(2):
-        announcements.of_limits(ledger, broken, NOW)
+        announcements.of_limits(ledger, broken, None, NOW)
     raised = alerts.read(ledger).set_index("key")
     assert sorted(raised.index) == ["live_data_quality:stale", "live_data_quality:volume"]
     body = raised.loc["live_data_quality:stale", "body"]
     assert body.count("stale:") == 5
     assert f"and {len(stale) - 5} more" in body
-    volumes = [cache_rules(cache, FRESHNESS)[1] for cache in ("macro", "ohlcv")]
-    for day, rules, told in ((1, 1, 0), (6, 1, 0), (6, 2, 1), (7, 1, 0), (13, 2, 1), (14, 1, 0)):
-        before = len(alerts.read(ledger))
-        announcements.of_limits(ledger, record(QUALITY, *volumes[:rules]), later(day))
-        assert len(alerts.read(ledger)) - before == told, (day, rules)
+
+
+MACRO, BARS = (cache_rules(cache, FRESHNESS)[1] for cache in ("macro", "ohlcv"))
+
+
+@pytest.mark.parametrize(
+    ("today", "yesterday", "day", "told"),
+    [
+        (record(QUALITY, MACRO), record(QUALITY, MACRO), 1, False),
+        (record(QUALITY, MACRO), record(QUALITY, MACRO), 6, False),
+        (record(QUALITY, MACRO), record(QUALITY, MACRO), 7, True),
+        (record(QUALITY, MACRO, volume_share=0.06), record(QUALITY, MACRO), 1, False),
+        (record(QUALITY, MACRO, volume_share=0.04), record(QUALITY, MACRO), 1, True),  # much worse
+        (record(QUALITY, MACRO), record(QUALITY, MACRO, volume_share=0.9), 2, True),  # broken anew
+        (record(QUALITY, MACRO), None, 1, True),  # of another champion
+        (record(QUALITY, MACRO, BARS), record(QUALITY, MACRO), 1, True),  # another cache too
+        (record(QUALITY, MACRO, BARS), record(QUALITY, MACRO, BARS), 2, True),  # which was not told of
+    ],
+)
+def test_a_warning_that_nothing_but_time_has_changed_is_repeated_after_a_week(
+    ledger: Ledger, today: DayRecord, yesterday: DayRecord | None, day: int, told: bool
+) -> None:
+    announcements.of_limits(ledger, record(QUALITY, MACRO), None, NOW)
+    today = replace(today, day=DAY + pd.Timedelta(days=day))
+    announcements.of_limits(ledger, today, yesterday, later(day))
+    assert len(alerts.read(ledger)) == 1 + told
 
 
 def test_what_is_serious_is_told_every_day(ledger: Ledger) -> None:
+    serious = record(DRIFT, PREDICTIONS_RULE)
     for day in range(3):
-        announcements.of_limits(ledger, record(DRIFT, PREDICTIONS_RULE), later(day))
+        announcements.of_limits(ledger, replace(serious, day=DAY + pd.Timedelta(days=day)), serious, later(day))
     assert len(alerts.read(ledger)) == 3
 
 
 def test_what_is_held_back_is_not_told(ledger: Ledger) -> None:
     held = record(DRIFT, PREDICTIONS_RULE, FEATURES_RULE, psi_above_chance=-0.1, features_drifted=2.0)
     assert held.verdicts["raw"].all()
-    announcements.of_limits(ledger, held, NOW)
-    announcements.of_limits(ledger, DayRecord(DRIFT, DAY), NOW)
+    announcements.of_limits(ledger, held, None, NOW)
+    announcements.of_limits(ledger, DayRecord(DRIFT, DAY), None, NOW)
     assert alerts.read(ledger).empty
 
 

@@ -207,7 +207,7 @@ def test_a_page_that_fails_is_told_and_the_figures_are_ours(
         assert by_name["evidently_agrees"].severity is AssetCheckSeverity.ERROR
         assert told in str(by_name["evidently_agrees"].description)
         empty(ledger)
-        announcements.of_limits(ledger, record, Hour.DECIDE.of(day))
+        announcements.of_limits(ledger, record, None, Hour.DECIDE.of(day))
         raised = alerts.read(ledger).set_index("key").loc[f"{DRIFT}:evidently_agrees"]
         assert (raised["severity"], raised["title"]) == ("critical", "Evidently's page disagrees with our figures")
         assert told in raised["body"]

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from knowable import ANNOUNCED_ON, asked, bars, companies, series, source, surprises
 
-from earlysignal_core.errors import MissingPartitionError
+from earlysignal_core.errors import MissingPartitionError, TableError
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.table import (
     EVENT_COLUMNS,
@@ -20,7 +20,7 @@ from earlysignal_core.features.table import (
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources.source import SourceDescription
-from earlysignal_core.tables import TABLES, UNIVERSE, own_date
+from earlysignal_core.tables import TABLES, UNIVERSE, each_company, own_date
 from earlysignal_core.validation import checked
 
 QUARTER = Quarter.of(pd.Timestamp(ANNOUNCED_ON))
@@ -136,19 +136,36 @@ def test_a_partition_that_was_never_written_is_named(tmp_path: Path, described: 
         ([("2010-01-04", "2018-08-01"), ("2019-01-01", None)], True),
         ([(None, "2018-07-16"), ("2018-07-18", None)], False),
         ([("2010-01-04", "2018-08-01"), ("2018-07-01", None)], True),
+        ([], False),
     ],
 )
 def test_only_members_on_the_day_of_as_of_are_examples(
     tmp_path: Path, described: SourceDescription, stays: list[tuple[str | None, str | None]], there: bool
 ) -> None:
     lake = filled(tmp_path, described, asked())
+    other = companies(B="Energy").assign(first=pd.NaT, last=pd.NaT)
     members = [companies(A="Energy").assign(first=pd.Timestamp(a), last=pd.Timestamp(b)) for a, b in stays]
-    lake.write(UNIVERSE, None, checked(UNIVERSE, pd.concat(members)))
+    lake.write(UNIVERSE, None, checked(UNIVERSE, pd.concat([other, *members])))
     dated = described.model_copy(update={"membership": "dated"})
     moments = pd.Timestamp("2018-07-17", tz="UTC"), pd.Timestamp("2018-07-18", tz="UTC")
     for which, expected in ((dated, there), (described, True)):
         assert (len(quarter_examples(lake, which, QUARTER)) == 1) == expected
         assert (len(scheduled_examples(lake, which, *moments)) == 1) == expected, "a day of production asks the same"
+
+
+def test_a_company_of_several_stays_is_what_it_was_in_the_first(tmp_path: Path) -> None:
+    stays = companies(A="Energy", B="Energy", C="Utilities").assign(
+        symbol=["A", "A", "B"],
+        sector=["Industrials", "Energy", "Utilities"],
+        first=pd.to_datetime(["2015-01-01", None, "2014-01-01"]),
+        last=pd.to_datetime([None, "2013-06-30", None]),
+    )
+    assert each_company(checked(UNIVERSE, stays))[["symbol", "sector"]].to_numpy().tolist() == [
+        ["A", "Energy"],
+        ["B", "Utilities"],
+    ]
+    with pytest.raises(TableError, match=r"row 1 .*`last` lies before `first`.*Remedy: exchange them"):
+        checked(UNIVERSE, stays.assign(first=pd.Timestamp("2013-07-01") + pd.to_timedelta(stays.index, "D")))
 
 
 def test_with_a_calendar_only_members_fall_due(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def of_members(rows: pd.DataFrame, universe: pd.DataFrame) -> pd.DataFrame:
     """Return the examples whose company was one of the universe on the day of `as_of`; an empty date sets no bound."""
     day = rows["as_of"].dt.tz_localize(None).dt.normalize()
     asked = pd.DataFrame({"row": np.arange(len(rows)), "symbol": rows["symbol"].to_numpy(), "day": day.to_numpy()})
-    stays = asked.merge(universe[["symbol", "first", "last"]], on="symbol", how="left")
+    stays = asked.merge(universe[["symbol", "first", "last"]], on="symbol")
     inside = ~((stays["day"] < stays["first"]) | (stays["day"] > stays["last"]))
     return rows.iloc[stays.loc[inside, "row"].unique()].reset_index(drop=True)
 

@@ -72,11 +72,12 @@ def raise_alert(ledger: Ledger, alert: Alert) -> bool:
         return connection.execute(statement.returning(_table.c.id)).first() is not None
 
 
-def figures_told(ledger: Ledger, key: str, since: date) -> set[str]:
-    """Return the names of the figures of the alerts of a key from a day on."""
-    statement = select(_table.c.figures).where(_table.c.key == key, _table.c.day >= plain_day(since))
+def figures_told(ledger: Ledger, key: str, since: date) -> dict[str, float]:
+    """Return the figures of the alerts of a key from a day on; of one name the last."""
+    recent = select(_table.c.figures).where(_table.c.key == key, _table.c.day >= plain_day(since))
     with ledger.begin() as connection:
-        return {name for figures in connection.scalars(statement) for name in figures}
+        told = connection.scalars(recent.order_by(_table.c.day)).all()
+    return {name: value for figures in told for name, value in numbers(figures).items()}
 
 
 def unsent(ledger: Ledger) -> list[UnsentAlert]:

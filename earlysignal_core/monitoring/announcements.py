@@ -54,15 +54,24 @@ def of_lost_champion(ledger: Ledger, version: str, at: pd.Timestamp) -> None:
     _raise(ledger, "lost_champion", Severity.CRITICAL, f"{version} cannot be loaded", told, "lost champion", at)
 
 
-def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:
+def of_limits(ledger: Ledger, record: DayRecord, before: DayRecord | None, at: pd.Timestamp) -> None:
     """Tell which limits a day has broken, once for each kind; what asks for a retrain is told by the decision too.
 
-    A warning of what stays broken is repeated after a week: who gets one every day reads none.
+    A warning of what was broken the day before, and told, is repeated when it has changed by half, or after a week: who
+    gets one every day reads none.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    record : DayRecord
+    before : DayRecord or None
+        What the monitor said of the same champion the day before.
+    at : Timestamp
+        UTC.
     """
     fired = record.fired
     if fired.empty:
         return
-    recently = at.tz_localize(None).normalize() - _REPEATED_AFTER + pd.Timedelta(days=1)
     for kind, lines in fired.groupby(kinds(fired), sort=False):
         said = [f"{row.rule}: {row.reason}" for row in lines.head(_LISTED).itertuples()]
         if len(lines) > _LISTED:
@@ -70,11 +79,17 @@ def of_limits(ledger: Ledger, record: DayRecord, at: pd.Timestamp) -> None:
         told = "; ".join([*said, *([_WHAT_TO_DO[str(kind)]] if str(kind) in _WHAT_TO_DO else [])])
         severity = Severity.CRITICAL if lines["action"].isin(SERIOUS).any() else Severity.WARNING
         key, broken = f"{record.monitor}:{kind}", dict(zip(lines["rule"], lines["value"], strict=True))
-        if severity is Severity.WARNING and broken.keys() <= figures_told(ledger, key, recently):
-            continue
+        if severity is Severity.WARNING and before is not None and broken.keys() <= set(before.fired["rule"]):
+            told_of = figures_told(ledger, key, record.day - _REPEATED_AFTER + pd.Timedelta(days=1))
+            if all(rule in told_of and _is_about(value, told_of[rule]) for rule, value in broken.items()):
+                continue
         what = _KINDS.get(str(kind), str(kind).replace("_", " "))
         title = _TITLES_OF_LIMITS.get(str(kind), f"{record.monitor.replace('_', ' ').capitalize()}: {what}")
         _raise(ledger, key, severity, title, told, str(kind), at, broken)
+
+
+def _is_about(value: float, told: float) -> bool:
+    return not abs(value - told) > abs(told) / 2  # what is undefined was so before
 
 
 def _raise(
