@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,10 +25,14 @@ def _quarter(text: str) -> str:
 QuarterName = Annotated[str, AfterValidator(_quarter)]
 
 
-class SyntheticSettings(BaseModel):
-    """What the synthetic source generates; the same settings give the same bytes."""
+class Group(BaseModel):
+    """Settings that belong together: ``EARLYSIGNAL_GROUP__NAME``."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SyntheticSettings(Group):
+    """What the synthetic source generates; the same settings give the same bytes."""
 
     symbols: int = Field(100, ge=1)
     quarters: int = Field(20, ge=1)
@@ -39,10 +43,8 @@ class SyntheticSettings(BaseModel):
     break_quarter: QuarterName | None = None
 
 
-class QualityLimits(BaseModel):
+class QualityLimits(Group):
     """Limits of the blocking checks; a tape's settings may move them, since they depend on its base rate and depth."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     completeness_warning: float = 0.95
     completeness_critical: float = 0.90
@@ -57,7 +59,7 @@ class QualityLimits(BaseModel):
 class TapeSettings(BaseModel):
     """The settings that a tape may carry in its `tape.json`, because they are facts about its data."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     assume_final_consensus_known: bool = False
     leave_out_mismatched: bool = False
@@ -67,10 +69,8 @@ class TapeSettings(BaseModel):
 _FRESHNESS_DAYS = {"ohlcv": 5.0, "macro": 21.0, "earnings": 60.0}
 
 
-class ServingSettings(BaseModel):
+class ServingSettings(Group):
     """When a prediction is refused or remarked upon."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     slow_ms: float = Field(500.0, gt=0)
     invalid_features: float = Field(0.10, ge=0, le=1)
@@ -89,10 +89,8 @@ class ServingSettings(BaseModel):
         return {table: days for table, days in {**_FRESHNESS_DAYS, **value}.items() if days is not None}
 
 
-class PromotionLimits(BaseModel):
+class PromotionLimits(Group):
     """What a challenger must show before the strategy's rule may act (docs/serving.md)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_events: int = Field(200, ge=1)
     min_large_beats: int = Field(20, ge=1)
@@ -101,10 +99,8 @@ class PromotionLimits(BaseModel):
     ab_test_large_beats: int = Field(40, ge=1)
 
 
-class LiveSettings(BaseModel):
+class LiveSettings(Group):
     """The live source: keys, addresses, what each provider allows, and what is collected (docs/live-sources.md)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     fmp_key: SecretStr | None = None
     fmp_url: str = "https://financialmodelingprep.com"
@@ -160,14 +156,12 @@ COLLECTED = ("companies", "benchmark", "first", "tables", "series", "managers", 
 """What the live source collects, among its settings: with another choice it is another source."""
 
 
-class Member(BaseModel):
+class Member(Group):
     """One member of the model (docs/models.md): what is fitted, on how much of the past, on which features.
 
     `families` are those of the catalogue (`price`, `history`, `macro`, …), none meaning all; `params` overrule the
     algorithm's own.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     algorithm: Literal["lightgbm", "xgboost", "catboost", "random_forest", "logistic"] = "lightgbm"
     window_months: Literal[3, 6, 12, 24, 36] | None = None
@@ -176,10 +170,8 @@ class Member(BaseModel):
     params: dict[str, Any] = {}
 
 
-class EnsembleSettings(BaseModel):
+class EnsembleSettings(Group):
     """Of which members the model consists, and how they vote; by default one regularised LightGBM on all history."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     members: tuple[Member, ...] = Field((Member(),), min_length=1)
     voting: Literal["weighted", "stacked"] = "weighted"
@@ -210,10 +202,8 @@ class Settings(BaseSettings):
             If a value cannot be what it is set to, or a name is all but one of these.
         """
         for name in os.environ:
-            chosen, known = name.removeprefix(_PREFIX).split("__")[0].lower(), type(self).model_fields
-            if name.startswith(_PREFIX) and chosen not in known and (near := get_close_matches(chosen, known, 1, 0.85)):
-                meant = _PREFIX + near[0].upper()
-                raise SettingsError(f"{name} is no setting. Remedy: name it {meant}, or unset it.")
+            if name.startswith(_PREFIX) and (meant := _all_but(name.removeprefix(_PREFIX).lower())):
+                raise SettingsError(f"{name} is no setting. Remedy: name it {_variable(meant)}, or unset it.")
         try:
             super().__init__(**values)
         except ValidationError as error:
@@ -266,12 +256,28 @@ class Settings(BaseSettings):
         return tape.model_copy(update=chosen)
 
 
+def _groups() -> dict[str, type[Group]]:
+    fields = Settings.model_fields.items()
+    kinds = [(name, kind) for name, field in fields for kind in (field.annotation, *get_args(field.annotation))]
+    return {name: kind for name, kind in kinds if isinstance(kind, type) and issubclass(kind, Group)}
+
+
+def _all_but(name: str) -> tuple[str, ...] | None:
+    """Return the setting that a variable's name is all but; None where it is one, or like none."""
+    first = name.split("__", maxsplit=1)[0]
+    if first in Settings.model_fields:
+        return None
+    inside = {f"{group}_{field}": (group, field) for group, kind in _groups().items() for field in kind.model_fields}
+    near = get_close_matches(first, Settings.model_fields, 1, 0.85)
+    return inside.get(name) or ((near[0],) if near else None)
+
+
 def _meant(place: tuple[int | str, ...]) -> str | None:
     """Say what a name of a group's settings is all but; None where it is one, or like none."""
-    group = Settings.model_fields[str(place[0])].annotation
-    if len(place) != 2 or not (isinstance(group, type) and issubclass(group, BaseModel)):
+    group = _groups().get(str(place[0]))
+    if group is None or len(place) != 2 or place[1] in group.model_fields:
         return None
-    near = [] if place[1] in group.model_fields else get_close_matches(str(place[1]), group.model_fields, 1)
+    near = get_close_matches(str(place[1]), group.model_fields, 1)
     return f"there is no such setting; {_variable((place[0], near[0]))} is one" if near else None
 
 
