@@ -87,6 +87,7 @@ def instance_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dags
             yield instance
 
 
+@pytest.mark.slow
 def test_the_members_of_all_quarters_are_fitted_in_one_run(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake = workspace(undisturbed) / "lake"
     before = digests(lake)
