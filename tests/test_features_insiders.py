@@ -35,6 +35,15 @@ def test_the_ratio_counts_purchases_and_sales_of_90_days() -> None:
     assert np.isnan(value(sec_insider_buying_ratio, COVERED)), "no trade is no ratio"
 
 
+def test_before_the_first_form_4_of_all_that_there_is_none_says_nothing() -> None:
+    tables = dict.fromkeys(("universe", "earnings", "sec_filings", "ohlcv"), "2000-Q1")
+    for first, told in (("2018-Q1", [0, 0, 0]), ("2018-Q2", [NAN] * 3), ("2018-Q4", [NAN] * 3)):
+        found = volumes(COVERED, BARS, since=tables | {"sec_filings:4": first})
+        np.testing.assert_array_equal(found, told)
+    assert value(sec_8k_filing_count_30d, COVERED, since=tables | {"sec_filings:4": "2018-Q4"}) == 0
+    assert np.isnan(value(sec_8k_filing_count_30d, COVERED, since=tables | {"sec_filings:8-K": "2018-Q2"}))
+
+
 def test_a_trade_counts_once_its_filing_was_accepted() -> None:
     late = ("2018-07-05", "S", 1.0, 50.0, "Brook", "2018-07-18")
     assert value(sec_insider_buying_ratio, trades("A", BOUGHT, late)) == 1

@@ -46,9 +46,12 @@ def shares(at: PointInTime, trades: Choice, days: int) -> Values:
     return np.asarray(np.where(_within(at, trades, days), number, 0.0).sum(axis=1))
 
 
-def is_covered(at: PointInTime, days: int) -> Flags:
-    """Say whether a filing of the company was known before the last days: else that there is none says nothing."""
-    return np.isfinite(at.latest("sec_filings", KNOWABLE, lag_days=days))
+def is_covered(at: PointInTime, form: str, days: int) -> Flags:
+    """Say whether the table had filings of a form, and some of the company, before the last days.
+
+    Else that there is none within them says nothing.
+    """
+    return at.had(form, days) & np.isfinite(at.latest("sec_filings", KNOWABLE, lag_days=days))
 
 
 def sessions_in(days: int) -> int:

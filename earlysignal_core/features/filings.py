@@ -16,10 +16,11 @@ _DAYS, _MOST = 30, 60
 def sec_8k_filing_count_30d(at: PointInTime) -> Values:
     """How many current reports (8-K) were accepted in the last 30 days.
 
-    None is 0; NaN where no filing of the company in the year before those days shows that the table covers it.
+    None is 0; NaN where no filing of the company in the year before those days shows that the table covers it, and to
+    the end of the quarter of the first 8-K of all.
     """
     age = at.as_of_day[:, None] - at.window("sec_filings", KNOWABLE, _MOST, only=_current_reports)
-    return np.where(is_covered(at, _DAYS), (age < _DAYS).sum(axis=1), np.nan)
+    return np.where(is_covered(at, "8-K", _DAYS), (age < _DAYS).sum(axis=1), np.nan)
 
 
 def _current_reports(filings: pd.DataFrame) -> Flags:

@@ -35,7 +35,8 @@ def sec_insider_buying_ratio(at: PointInTime) -> Values:
 def insider_buy_volume_30d(at: PointInTime) -> Values:
     """Shares purchased in the last 30 days, over the mean daily volume of 30 sessions; both on one share basis.
 
-    None is 0; NaN where no filing of the company in the year before those days shows that the table covers it.
+    None is 0; NaN where no filing of the company in the year before those days shows that the table covers it, and to
+    the end of the quarter of the first Form 4 of all.
     """
     return _days_of_volume(at, purchases)
 
@@ -54,4 +55,4 @@ def insider_net_activity(at: PointInTime) -> Values:
 
 def _days_of_volume(at: PointInTime, trades: Choice) -> Values:
     volume = mean(at.window("ohlcv", "volume", _VOLUME_SESSIONS))
-    return np.where(is_covered(at, _VOLUME_DAYS), ratio(shares(at, trades, _VOLUME_DAYS), volume), np.nan)
+    return np.where(is_covered(at, "4", _VOLUME_DAYS), ratio(shares(at, trades, _VOLUME_DAYS), volume), np.nan)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from earlysignal_core.errors import EarlySignalError
-from earlysignal_core.features.arrays import DAY, HOUR, NOT_THERE, Moments, Rows, Values
+from earlysignal_core.features.arrays import DAY, HOUR, NOT_THERE, Flags, Moments, Rows, Values
 from earlysignal_core.features.catalogue import Feature, look_back
 from earlysignal_core.features.known_table import MILLION, Choice, KnownTable
 from earlysignal_core.features.peers import Among, Asker, Hit, Peers
@@ -104,6 +104,16 @@ class PointInTime:
     def has(self, table: str) -> bool:
         """Say whether the source has a table: for features that it only sharpens."""
         return table in self._source.tables
+
+    def had(self, form: str, days_ago: int) -> Flags:
+        """Say whether the source has had filings of a form since before some days ago.
+
+        Of the quarter in which the first one became known that is not said: at its beginning nobody could tell.
+        """
+        first = self._source.first_quarters
+        begun = first.get(f"sec_filings:{form}", first["sec_filings"]) + 1
+        known: Flags = self._moments - days_ago * DAY >= pd.Timestamp(begun.start).value
+        return known
 
     @property
     def prices_are_raw(self) -> bool:
