@@ -144,7 +144,7 @@ def rollback(reason: Reason, tape: Tape = None) -> None:
 
     with opened(tape) as (workspace, ledger):
         now = decision_time(ledger, workspace.source.description)
-        _say_champion(operations.roll_back(ledger, now, reason=reason, by=user()))
+        _say_champion(operations.roll_back(ledger, workspace.lake, now, reason=reason, by=user()))
 
 
 @production.command()

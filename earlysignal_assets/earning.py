@@ -4,7 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from earlysignal_assets.clock import decision_time
-from earlysignal_assets.operations import BY, Reason, Version, by_hand, job
+from earlysignal_assets.operations import BY, Reason, Version, job, plain_failure
 from earlysignal_core import earning
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger.connection import Ledger
@@ -27,7 +27,7 @@ def start_test(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Begins an A/B test of a model against the champion. One can run at a time."""
-    with by_hand(context, ledger):
+    with plain_failure():
         now = decision_time(ledger, source.description)
         split, lasts = config.split, config.days
         test = earning.start_test(
@@ -44,7 +44,7 @@ def stop_test(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Stops the A/B test that runs, and retires its challenger."""
-    with by_hand(context, ledger):
+    with plain_failure():
         test = earning.stop_test(ledger, decision_time(ledger, source.description), reason=config.reason, by=BY)
     context.add_output_metadata({"stopped": test.test_name})
 
@@ -58,7 +58,7 @@ def start_ramp(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Begins to give a model a growing share of the answers: 10, 25, 50, 100 %, then it serves."""
-    with by_hand(context, ledger):
+    with plain_failure():
         now = decision_time(ledger, source.description)
         step = earning.start_ramp(ledger, lake, now, config.version, reason=config.reason, by=BY)
     context.add_output_metadata({"model": step.version, "per cent of the answers": step.traffic_share})
@@ -72,7 +72,7 @@ def stop_ramp(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Gives the champion all answers back, at once. A freeze does not stop it."""
-    with by_hand(context, ledger):
+    with plain_failure():
         step = earning.stop_ramp(ledger, decision_time(ledger, source.description), reason=config.reason, by=BY)
     context.add_output_metadata({"stopped": step.version, "at per cent of the answers": step.traffic_share})
 

@@ -17,7 +17,6 @@ from earlysignal_assets import (
     monitoring,
     production,
     sharing,
-    standing,
     tuning,
 )
 
@@ -47,9 +46,8 @@ _ASSETS = {
         production.retrain_decision,
         sharing.shared_answers,
         monitoring.alerts,
-        standing.production_status,
     ],
-    RETRAIN_JOB: [production.refreshed_data, production.retrain, standing.production_status],
+    RETRAIN_JOB: [production.refreshed_data, production.retrain],
 }
 _DESCRIPTIONS = {
     "companies": "Reads the companies and what the source says of itself.",

@@ -8,9 +8,8 @@ from pydantic import Field
 
 from earlysignal_assets.clock import decision_time, expect_within, parse_moment, refuse_live
 from earlysignal_assets.requests import REFUSED
-from earlysignal_assets.standing import show_standing
 from earlysignal_core import operations
-from earlysignal_core.errors import EarlySignalError, LakeError, PostgresError
+from earlysignal_core.errors import EarlySignalError, RefusalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.deployments import Deployment, previous_champion
@@ -57,7 +56,7 @@ def ask_for_retrain(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Asks for a retrain that starts at once. One can be in flight at a time; a scheduled one gives way."""
-    with by_hand(context, ledger):
+    with plain_failure():
         now = decision_time(ledger, source.description)
         asked = operations.ask_for_retrain(
             ledger,
@@ -89,7 +88,7 @@ def promote(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Makes a model the champion, whatever its comparison says. Refused while promotions are stopped."""
-    with by_hand(context, ledger):
+    with plain_failure():
         now = decision_time(ledger, source.description)
         began = operations.promote(ledger, lake, now, config.version, reason=config.reason, by=BY)
     _show(context, ledger, began)
@@ -100,11 +99,13 @@ def return_to_previous(
     context: dg.OpExecutionContext,
     config: Reason,
     ledger: dg.ResourceParam[Ledger],
+    lake: dg.ResourceParam[Lake],
     source: dg.ResourceParam[Source],
 ) -> None:
     """Returns to the model that served before the champion. A freeze does not stop it."""
-    with by_hand(context, ledger):
-        began = operations.roll_back(ledger, decision_time(ledger, source.description), reason=config.reason, by=BY)
+    with plain_failure():
+        now = decision_time(ledger, source.description)
+        began = operations.roll_back(ledger, lake, now, reason=config.reason, by=BY)
     _show(context, ledger, began)
 
 
@@ -116,7 +117,7 @@ def freeze(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Stops promotions, by rules and by hand, until `manual_unfreeze`. Retrains and roll-backs go on."""
-    with by_hand(context, ledger):
+    with plain_failure():
         now = decision_time(ledger, source.description)
         operations.freeze(ledger, now, reason=config.reason, by=BY)
     context.add_output_metadata({"promotions": "stopped", "since": str(now)})
@@ -130,7 +131,7 @@ def unfreeze(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Allows promotions again."""
-    with by_hand(context, ledger):
+    with plain_failure():
         now = decision_time(ledger, source.description)
         operations.unfreeze(ledger, now, reason=config.reason, by=BY)
     context.add_output_metadata({"promotions": "allowed", "since": str(now)})
@@ -144,7 +145,7 @@ def set_clock(
     source: dg.ResourceParam[Source],
 ) -> None:
     """Moves the ledger's clock, on a tape: forward only. The days up to it are then lived in order."""
-    with by_hand(context, ledger):
+    with plain_failure():
         refuse_live(source.description)
         to = expect_within(source.description, parse_moment(config.to))
         operations.move_clock(ledger, to)
@@ -173,15 +174,13 @@ OPERATIONS = [
 
 
 @contextmanager
-def by_hand(context: dg.OpExecutionContext, ledger: Ledger) -> Iterator[None]:
-    """Show how production stands after a person's decision; a refusal of it in words, and not tried again."""
+def plain_failure() -> Iterator[None]:
+    """Show what a person can act on as the step's failure: without a traceback, and not tried again."""
     try:
         yield
-    except (LakeError, PostgresError) as error:
-        raise dg.Failure(description=str(error), allow_retries=False) from None
     except EarlySignalError as error:
-        raise dg.Failure(description=str(error), allow_retries=False, metadata={REFUSED: True}) from None
-    show_standing(context, ledger)
+        told = {REFUSED: True} if isinstance(error, RefusalError) else {}
+        raise dg.Failure(description=str(error), allow_retries=False, metadata=told) from None
 
 
 def _show(context: dg.OpExecutionContext, ledger: Ledger, champion: Deployment) -> None:

@@ -1,4 +1,4 @@
-"""Sensors, all of them running from the start: the report, the day, retrains, ramps, failed runs, alerts."""
+"""Sensors, all of them running from the start: the report, days, retrains, ramps, failed runs, alerts, the status."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from earlysignal_assets.requests import (
     tags_of_day,
     tags_of_retrain,
 )
+from earlysignal_assets.standing import STANDING, digest_of, stands
 from earlysignal_core.ledger import days, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.vocabulary import RetrainState
@@ -150,6 +151,21 @@ def alert_sensor(ledger: dg.ResourceParam[Ledger]) -> dg.SkipReason:
     return dg.SkipReason(", ".join(f"{count} {outcome}" for outcome, count in made.items()) or "nothing to send")
 
 
+@dg.sensor(
+    minimum_interval_seconds=10,
+    default_status=_ON,
+    description="Shows on the page of `production_status` how production stands, whenever that has changed.",
+)
+def status_sensor(
+    context: dg.SensorEvaluationContext, ledger: dg.ResourceParam[Ledger]
+) -> dg.SensorResult | dg.SkipReason:
+    """Shows how production stands whenever that has changed: by a day, a retrain, a ramp, a job or a command."""
+    shown = stands(ledger)
+    if (digest := digest_of(shown)) == context.cursor:
+        return dg.SkipReason("nothing has changed")
+    return dg.SensorResult(asset_events=[dg.AssetMaterialization(STANDING, metadata=shown)], cursor=digest)
+
+
 def _waits(tried: Sequence[dg.RunRecord], pauses: Sequence[int]) -> str:
     """Say when what has failed is tried again, or nothing where that may be now."""
     if not tried or not pauses:
@@ -158,4 +174,4 @@ def _waits(tried: Sequence[dg.RunRecord], pauses: Sequence[int]) -> str:
     return f"{pauses[-1]} s later" if datetime.now(UTC).timestamp() < again else ""
 
 
-SENSORS = [report_sensor, day_sensor, retrain_sensor, ramp_sensor, failure_sensor, alert_sensor]
+SENSORS = [report_sensor, day_sensor, retrain_sensor, ramp_sensor, failure_sensor, alert_sensor, status_sensor]

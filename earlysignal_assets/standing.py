@@ -1,4 +1,4 @@
-"""How production stands now, on a page of its own; whatever changes it shows it anew."""
+"""How production stands now, on a page of its own."""
 
 from typing import Any
 
@@ -8,8 +8,9 @@ from earlysignal_assets.clock import domain_now
 from earlysignal_assets.describe import OWNER, Materialized, alerts_shown, decisions_shown
 from earlysignal_assets.production import GROUP
 from earlysignal_assets.sharing import shared_answers
-from earlysignal_assets.standing_facts import facts_of
+from earlysignal_assets.standing_facts import NO_CLOCK, facts_of
 from earlysignal_core import operations
+from earlysignal_core.datasets.lineage import json_digest
 from earlysignal_core.ledger.connection import Ledger
 
 STANDING = "production_status"
@@ -19,14 +20,9 @@ STANDING = "production_status"
 def production_status(ledger: dg.ResourceParam[Ledger]) -> Materialized:
     """How production stands: the champion and who is beside it, freeze, test, retrain, the last decisions and alerts.
 
-    Every day, every retrain and every job of a person shows it anew; *Materialize* does so at any time.
+    The status sensor shows it anew within seconds of every change, whoever makes it; *Materialize* does so at once.
     """
     return dg.MaterializeResult(metadata=stands(ledger))
-
-
-def show_standing(context: dg.OpExecutionContext, ledger: Ledger) -> None:
-    """Show how production stands after what a person has decided."""
-    context.log_event(dg.AssetMaterialization(STANDING, metadata=stands(ledger)))
 
 
 def stands(ledger: Ledger) -> dict[str, Any]:
@@ -37,3 +33,11 @@ def stands(ledger: Ledger) -> dict[str, Any]:
         "last decisions": decisions_shown(status.decisions.iloc[::-1]),
         "last alerts": alerts_shown(status.alerts),
     }
+
+
+def digest_of(shown: dict[str, Any]) -> str:
+    """Return what differs when something has changed; that time goes by is no change."""
+    texts = {name: value if isinstance(value, str) else value.value for name, value in shown.items()}
+    if texts["Clock"].startswith(NO_CLOCK):
+        del texts["Clock"]
+    return json_digest(texts)

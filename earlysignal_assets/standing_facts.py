@@ -9,6 +9,8 @@ if TYPE_CHECKING:  # its page is heavy to import
     from earlysignal_core.ledger.deployments import Deployment
     from earlysignal_core.operations import Status
 
+NO_CLOCK = "none of its own"
+
 
 def facts_of(status: "Status") -> dict[str, str]:
     """Return what a person wants to know first, by name."""
@@ -36,7 +38,7 @@ def facts_of(status: "Status") -> dict[str, str]:
 def shown_clock(status: "Status") -> str:
     """Say what time it is, and by which clock."""
     told = shown_moment(status.now)
-    return told if status.clock is not None else f"none of its own; the time of day: {told}"
+    return told if status.clock is not None else f"{NO_CLOCK}; the time of day: {told}"
 
 
 def shown_moment(moment: Any) -> str:

@@ -5,6 +5,10 @@ class EarlySignalError(Exception):
     """Base of every error that this system raises on purpose."""
 
 
+class RefusalError(EarlySignalError):
+    """What is asked for cannot be done as things stand. Nothing is broken: only who has asked needs to know."""
+
+
 class TableError(EarlySignalError):
     """A table that does not keep its contract.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from earlysignal_core.datasets.cutoff import moment_of
-from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.errors import RefusalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import ab_tests, alerts, days, decisions, deployments, freezes, retrain_requests
 from earlysignal_core.ledger.ab_tests import ABTest
@@ -28,7 +28,7 @@ DECISIONS_SHOWN, ALERTS_SHOWN = 10, 5
 _SHORTEST_WINDOW, _LONGEST_WINDOW = 3, 600  # months; the settings know the same limits
 
 
-class OperationError(EarlySignalError):
+class OperationError(RefusalError):
     """A decision that cannot be taken as it was asked for."""
 
 
@@ -153,21 +153,25 @@ def promote(ledger: Ledger, lake: Lake, now: pd.Timestamp, version: str, *, reas
         return deployments.promote(joined, version, decision, over=current.version if current else None)
 
 
-def roll_back(ledger: Ledger, now: pd.Timestamp, *, reason: str, by: str) -> Deployment:
+def roll_back(ledger: Ledger, lake: Lake, now: pd.Timestamp, *, reason: str, by: str) -> Deployment:
     """Return to the model that served before the champion; a freeze does not stop it.
 
     Raises
     ------
     OperationError
         If there is no reason, or no model serves.
+    BundleError
+        If the files of the one before are damaged.
     LedgerError
         If no model has served before.
     """
     decision = reasoned(DecisionKind.ROLL_BACK, now, reason, by)
     with ledger.transaction() as joined:
-        current = deployments.champion(joined)
+        current, before = deployments.champion(joined), deployments.previous_champion(joined)
         if current is None:
             raise OperationError("no model serves, so none can be rolled back. Remedy: promote one.")
+        if before is not None:
+            bundles.load(lake, before.version)
         return deployments.roll_back(joined, decision, of=current.version)
 
 

@@ -131,9 +131,9 @@ def test_a_day_and_a_retrain_are_jobs_that_never_touch_a_quarters_models(
 ) -> None:
     assert jobs["day"]["assets"] == [
         *("alerts", "drift_report", "live_data_quality", "outcomes", "predictions", "production_metrics"),
-        *("production_status", "refreshed_data", "retrain_decision", "shared_answers", "stock_selection"),
+        *("refreshed_data", "retrain_decision", "shared_answers", "stock_selection"),
     ]
-    assert jobs["retrain"]["assets"] == ["challenger", "production_status", "promotion", "refreshed_data"]
+    assert jobs["retrain"]["assets"] == ["challenger", "promotion", "refreshed_data"]
     for name in ("day", "retrain"):
         assert jobs[name]["description"]
         assert {"lake", "ledger"} <= set(jobs[name]["resources"])  # type: ignore[call-overload]

@@ -8,7 +8,7 @@ from ledgers import NOW, at_once, count, decision, execute, later
 from made_up import source
 
 from earlysignal_core import operations
-from earlysignal_core.errors import EarlySignalError, LakeError
+from earlysignal_core.errors import EarlySignalError, LakeError, RefusalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import ab_tests, days, decisions, deployments, freezes, retrain_requests
 from earlysignal_core.ledger.alerts import Alert, mark_sent, raise_alert
@@ -112,18 +112,18 @@ def test_promotions_and_roll_backs_by_hand(ledger: Ledger, lake: Lake) -> None:
     began = promote(ledger, lake, B, days=2)
     assert (began.version, began.since) == (B, later(2))
     assert deployments.challengers(ledger) == [], "a challenger that is promoted no longer runs beside"
-    back = operations.roll_back(ledger, later(3), reason="worse", by="Ann")
+    back = operations.roll_back(ledger, lake, later(3), reason="worse", by="Ann")
     assert deployments.champion(ledger) == back
     assert back.version == A
     recorded = decisions.read(ledger, last=1).to_dict("records")[0]
     assert (recorded["kind"], recorded["subject"], recorded["cause"]) == ("roll_back", B, "worse")
     with pytest.raises(LedgerError, match=f"no model has served before {A}"):
-        operations.roll_back(ledger, later(4), **WHY)
+        operations.roll_back(ledger, lake, later(4), **WHY)
 
 
-def test_a_roll_back_where_no_model_serves_is_refused(ledger: Ledger) -> None:
+def test_a_roll_back_where_no_model_serves_is_refused(ledger: Ledger, lake: Lake) -> None:
     with pytest.raises(OperationError, match=r"no model serves.*Remedy"):
-        operations.roll_back(ledger, NOW, **WHY)
+        operations.roll_back(ledger, lake, NOW, **WHY)
 
 
 def test_a_model_that_cannot_be_loaded_is_not_promoted(ledger: Ledger, lake: Lake) -> None:
@@ -155,6 +155,18 @@ def test_of_two_promotions_at_once_none_is_lost_in_silence(ledger: Ledger, lake:
     assert deployments.champion(ledger) in won
 
 
+def test_a_roll_back_to_damaged_files_is_refused_and_is_an_outage(ledger: Ledger, lake: Lake) -> None:
+    promote(ledger, lake, A)
+    promote(ledger, lake, B, days=1)
+    lake.write_bytes(f"{FOLDER}/{A}/model.txt", b"another")
+    with pytest.raises(BundleError, match=f"{A}.*Remedy") as refused:
+        operations.roll_back(ledger, lake, later(2), **WHY)
+    assert not isinstance(refused.value, RefusalError), "somebody else should know of it"
+    serving = deployments.champion(ledger)
+    assert serving is not None
+    assert serving.version == B
+
+
 def test_a_freeze_stops_promotions_until_it_is_lifted_but_no_roll_back(ledger: Ledger, lake: Lake) -> None:
     promote(ledger, lake, A)
     promote(ledger, lake, B, days=1)
@@ -163,7 +175,7 @@ def test_a_freeze_stops_promotions_until_it_is_lifted_but_no_roll_back(ledger: L
         promote(ledger, lake, C, days=3)
     with pytest.raises(FrozenError, match="nothing changes"):
         operations.freeze(ledger, later(3), **WHY)
-    assert operations.roll_back(ledger, later(4), **WHY).version == A
+    assert operations.roll_back(ledger, lake, later(4), **WHY).version == A
     operations.unfreeze(ledger, later(5), **WHY)
     with pytest.raises(ConflictError, match="not stopped"):
         operations.unfreeze(ledger, later(6), **WHY)
@@ -174,7 +186,7 @@ def test_a_freeze_stops_promotions_until_it_is_lifted_but_no_roll_back(ledger: L
 DECIDING: dict[str, Callable[[Ledger, Lake, str], object]] = {
     "retrain": lambda ledger, lake, reason: operations.ask_for_retrain(ledger, lake, NOW, reason=reason, by="Ann"),
     "promotion": lambda ledger, lake, reason: operations.promote(ledger, lake, NOW, B, reason=reason, by="Ann"),
-    "roll_back": lambda ledger, lake, reason: operations.roll_back(ledger, NOW, reason=reason, by="Ann"),
+    "roll_back": lambda ledger, lake, reason: operations.roll_back(ledger, lake, NOW, reason=reason, by="Ann"),
     "freeze": lambda ledger, lake, reason: operations.freeze(ledger, NOW, reason=reason, by="Ann"),
     "unfreeze": lambda ledger, lake, reason: operations.unfreeze(ledger, NOW, reason=reason, by="Ann"),
 }

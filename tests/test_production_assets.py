@@ -80,9 +80,7 @@ def run(
 
     names = "caches features datasets models tuning evaluation feature_selection experiments"
     modules = [getattr(assets, name) for name in names.split()]
-    found = dg.load_assets_from_modules(
-        [*modules, assets.production, assets.monitoring, assets.sharing, assets.standing]
-    )
+    found = dg.load_assets_from_modules([*modules, assets.production, assets.monitoring, assets.sharing])
     resources = {"lake": lake, "source": source(tape), "ledger": LedgerResource()}
     defs = dg.Definitions(found, jobs=assets.jobs.JOBS, resources=resources, executor=dg.in_process_executor)
     return defs.resolve_job_def(job).execute_in_process(
@@ -127,11 +125,6 @@ def test_a_day_is_one_run_that_shows_what_it_did_and_can_be_repeated(
     assert shared["predictions"] == made["predictions"]["events"]
     assert {"drift_report", "outcomes", "live_data_quality", "production_metrics", "retrain_decision"} < made.keys()
     assert made["retrain_decision"]["decided"].startswith("* **retrain** earnings season ended: ")
-    standing = made["production_status"]
-    assert standing["Champion"].startswith(CHAMPION)
-    assert standing["Beside it"].startswith(PREVIOUS)
-    assert standing["Last day"] == DAY
-    assert "earnings season ended" in standing["last decisions"]
     told = alerts.read(ledger)
     assert len(told) == sum(made["alerts"][severity] for severity in ("info", "warning", "critical")) > 0
     assert all(title in made["alerts"]["of the last seven days"] for title in told["title"])
@@ -417,6 +410,29 @@ def test_a_refusal_of_what_a_person_asks_for_is_nobody_elses_alarm_and_an_outage
         assert not done.success
         sense_failure(assets, instance, ledger, done)
         assert alerts.read(ledger)["title"].tolist() == titles
+
+
+def test_the_page_of_production_follows_the_ledger(
+    assets: ModuleType, instance: dg.DagsterInstance, production: Production, ledger: Ledger
+) -> None:
+    days.move_clock(ledger, NOW)
+    changes = [
+        (lambda: None, "Champion", CHAMPION),
+        (lambda: operations.freeze(ledger, NOW, reason="vendor is down", by="Ann"), "Promotions", "stopped since"),
+        (lambda: operations.unfreeze(ledger, NOW, reason="it is back", by="Ann"), "last decisions", "* **unfreeze**"),
+        (lambda: ramps.begin(ledger, PREVIOUS, decision(DecisionKind.RAMP, NOW), over=CHAMPION), "Beside it", PREVIOUS),
+    ]
+    cursor = None
+    for change, where, told in changes:
+        change()
+        context = dg.build_sensor_context(instance, cursor=cursor, resources={"ledger": ledger})
+        found = assets.sensors.status_sensor(context)
+        (event,) = found.asset_events
+        shown = event.metadata[where].value
+        assert shown.startswith(told), shown
+        cursor = found.cursor
+        again = dg.build_sensor_context(instance, cursor=cursor, resources={"ledger": ledger})
+        assert isinstance(assets.sensors.status_sensor(again), dg.SkipReason)
 
 
 def test_any_other_run_that_fails_is_told(assets: ModuleType, instance: dg.DagsterInstance, ledger: Ledger) -> None:

@@ -8,13 +8,13 @@ from sqlalchemy.dialects.postgresql import insert
 
 from earlysignal_core.ledger import schema
 from earlysignal_core.ledger.connection import Ledger, remembered
-from earlysignal_core.ledger.errors import LedgerError
+from earlysignal_core.ledger.errors import NotPossibleError
 from earlysignal_core.ledger.moments import from_database, plain_day, utc
 
 _days, _clock = schema.finished_days, schema.clock
 
 
-class ClockError(LedgerError):
+class ClockError(NotPossibleError):
     """The clock does not go back, and days are finished in order."""
 
 

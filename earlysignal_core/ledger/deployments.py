@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, selec
 from earlysignal_core.ledger import freezes, rows, schema
 from earlysignal_core.ledger.connection import Ledger, remembered
 from earlysignal_core.ledger.decisions import Decision, expect, write
-from earlysignal_core.ledger.errors import ConflictError, LedgerError
+from earlysignal_core.ledger.errors import ConflictError, LedgerError, NotPossibleError
 from earlysignal_core.ledger.moments import from_database, utc
 from earlysignal_core.ledger.vocabulary import ABTestStatus, DecisionKind, Role
 
@@ -124,7 +124,7 @@ def promote(ledger: Ledger, version: str, decision: Decision, *, over: str | Non
         freezes.refuse_if_frozen(connection, f"{version} is not promoted")
         current = expect_champion(connection, over, f"{version} is not promoted")
         if current is not None and current.version == version:
-            raise LedgerError(f"{version} is the champion already, since {current.since}.")
+            raise NotPossibleError(f"{version} is the champion already, since {current.since}.")
         decided_by = write(connection, decision, version)
         for challenger in standing(connection, _table.c.version == version):
             end(connection, challenger, decision, decided_by)
@@ -159,7 +159,7 @@ def roll_back(ledger: Ledger, decision: Decision, *, of: str) -> Deployment:
         freezes.alone(connection)
         current = expect_champion(connection, of, f"{of} is not rolled back")
         if current is None or current.predecessor is None:
-            raise LedgerError(f"no model has served before {of}. Remedy: train another one and promote it.")
+            raise NotPossibleError(f"no model has served before {of}. Remedy: train another one and promote it.")
         target = _by_id(connection, current.predecessor)
         decided_by = write(connection, decision, of)
         for challenger in standing(connection, _table.c.version == target.version):

@@ -1,6 +1,6 @@
 """What the ledger refuses, and why."""
 
-from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.errors import EarlySignalError, RefusalError
 
 
 class LedgerError(EarlySignalError):
@@ -21,5 +21,9 @@ class BrokenConstraintError(LedgerError):
         super().__init__(message)
 
 
-class ConflictError(LedgerError):
+class NotPossibleError(LedgerError, RefusalError):
+    """What is asked for does not follow from how things stand in the ledger."""
+
+
+class ConflictError(LedgerError, RefusalError):
     """Somebody else was first: what this rests on is no longer so. What was to be recorded with it was not."""

@@ -12,7 +12,7 @@ from earlysignal_core.ledger import deployments, freezes, schema
 from earlysignal_core.ledger.connection import Ledger, remembered
 from earlysignal_core.ledger.decisions import Decision, expect, write
 from earlysignal_core.ledger.deployments import Deployment
-from earlysignal_core.ledger.errors import ConflictError, LedgerError
+from earlysignal_core.ledger.errors import ConflictError, NotPossibleError
 from earlysignal_core.ledger.vocabulary import ABTestStatus, DecisionKind, Role
 
 STEPS = (10, 25, 50, 100)
@@ -58,7 +58,7 @@ def begin(ledger: Ledger, version: str, decision: Decision, *, over: str) -> Dep
         freezes.refuse_if_frozen(connection, refusal)
         deployments.expect_champion(connection, over, refusal)
         if version == over:
-            raise LedgerError(f"{refusal}: it is the champion already.")
+            raise NotPossibleError(f"{refusal}: it is the champion already.")
         if (other := standing(connection)) is not None:
             raise ConflictError(
                 f"{refusal}: {other.version} stands at {other.traffic_share} % of one. Remedy: wait, or stop that one."
@@ -91,7 +91,7 @@ def advance(ledger: Ledger, step: Deployment, decision: Decision) -> Deployment:
         freezes.refuse_if_frozen(connection, f"{step.version} stays at {step.traffic_share} %")
         _expect_step(connection, step)
         if step.traffic_share == STEPS[-1]:
-            raise LedgerError(f"{step.version} has all answers already. Remedy: promote it.")
+            raise NotPossibleError(f"{step.version} has all answers already. Remedy: promote it.")
         decided_by = write(connection, decision, step.version)
         deployments.end(connection, step, decision, decided_by)
         share = STEPS[STEPS.index(step.traffic_share) + 1]

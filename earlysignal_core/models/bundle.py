@@ -14,7 +14,7 @@ import pandas as pd
 
 from earlysignal_core.datasets.cutoff import Cutoff, parse_cutoff, version_stem
 from earlysignal_core.datasets.lineage import to_json
-from earlysignal_core.errors import EarlySignalError
+from earlysignal_core.errors import EarlySignalError, RefusalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.calibration import Calibration, FloatArray
 from earlysignal_core.models.ensemble import Pool
@@ -31,7 +31,11 @@ CUTOFF_OF_QUARTER, CUTOFF_OF_DAY = "quarter", "day"
 
 
 class BundleError(EarlySignalError):
-    """A bundle that is missing, unfinished or damaged, or a frame that it cannot score."""
+    """A bundle that is unfinished or damaged, or a frame that it cannot score."""
+
+
+class UnknownModelError(BundleError, RefusalError):
+    """A version that no finished model has."""
 
 
 @dataclass(frozen=True)
@@ -256,7 +260,9 @@ def check_version(version: str) -> None:
         Says how to write one.
     """
     if version != AUTO and not _NAMED.fullmatch(version):
-        raise BundleError(f"`{version}` is no version. Remedy: write it like v1.2.0 (a new model's may be `{AUTO}`).")
+        raise UnknownModelError(
+            f"`{version}` is no version. Remedy: write it like v1.2.0 (a new model's may be `{AUTO}`)."
+        )
 
 
 def _candidates(until: Cutoff, version: str) -> Iterator[str]:
@@ -279,7 +285,7 @@ def _claim(version: str) -> str:
 def _record(lake: Lake, version: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return a bundle's metadata, checked, and the hash of each file."""
     if not lake.exists(f"{FOLDER}/{version}/{METADATA}"):
-        raise BundleError(
+        raise UnknownModelError(
             f"there is no finished model {version} in the lake {lake}. Finished: "
             f"{', '.join(versions(lake)) or 'none'}. Remedy: choose one of these. A quarter's is trained by "
             f"`earlysignal backfill --select models`; that of a day comes with a copy of the lake's folder `models`."
