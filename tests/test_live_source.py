@@ -496,6 +496,22 @@ def test_a_plan_without_the_changes_has_the_members_of_today(world):
     assert any("survivorship" in line for line in source.description.assumptions)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"symbol,first\nA,2018-06-07\nB,foo\n", "`first` of B is 'foo', which is no day. Remedy"),
+        ("symbol\nBöden\n".encode("latin-1"), "no CSV file in UTF-8"),
+        (b"", "no CSV file in UTF-8"),
+        (b"ticker\nA\n", "lists no companies. Remedy"),
+    ],
+)
+def test_a_list_of_companies_that_is_none_is_named(world, tmp_path, content, told):
+    listed = tmp_path / "mine.csv"
+    listed.write_bytes(content)
+    with pytest.raises(LiveSettingsError, match=f"mine.csv.*{told}"):
+        world.source(companies=listed).universe()
+
+
 def test_a_list_with_dates_means_them_and_may_have_any_name(world, tmp_path):
     dated, undated = tmp_path / "extended940.csv", tmp_path / "mine.csv"
     dated.write_text("symbol,sector,first,last\nBRK-B,Financials,2010-02-16,\nTWTR,,2018-06-07,2022-10-27\n")

@@ -129,6 +129,7 @@ def test_the_final_consensus_becomes_known_only_by_a_declared_assumption(tmp_pat
         ({"tables": ["universe", "earnings", "macro"]}, "lists `macro` but has neither"),
         ({"event_dates": None}, "event_dates"),
         ({"event_dates": ["2018-04-30", "2018-01-30"]}, "event_dates: .*first day is after the last"),
+        ({"event_dates": ["1600-04-30", "2018-01-30"]}, "event_dates: .*days must lie between 1677"),
         ({"colour": "red"}, "colour"),
         ({"settings": {"quality": {"completeness": 1}}}, "quality"),
     ],
@@ -141,6 +142,9 @@ def test_a_broken_description_is_named_with_the_remedy(tmp_path: Path, changes: 
 def test_what_is_no_tape_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"is no tape.*docs/tape-format.md"):
         TapeSource(tmp_path, Settings())
+    (write_tape(tmp_path / "old") / "tape.json").write_bytes("Böden".encode("latin-1"))
+    with pytest.raises(SourceError, match=r"tape.json is not in UTF-8.*Remedy"):
+        TapeSource(tmp_path / "old", Settings())
     (write_tape(tmp_path) / "earnings.parquet").write_bytes(b"rubbish")
     with pytest.raises(SourceError, match="no readable Parquet"):
         TapeSource(tmp_path, Settings()).read("earnings", Quarter(2018, 1))

@@ -27,6 +27,9 @@ _FACTS = {"macro": "series", "sec_filings": "form", "sentiment": "channel"}
 """Tables that may hold some kinds of rows and lack others, with the column that names the kind."""
 
 
+_OLDEST, _NEWEST = pd.Timestamp.min.ceil("D").to_pydatetime(), pd.Timestamp.max.floor("D").to_pydatetime()
+
+
 class TapeJson(BaseModel):
     """What stands in a tape's `tape.json`: docs/tape-format.md says what it means."""
 
@@ -48,6 +51,8 @@ class TapeJson(BaseModel):
     def _in_order(cls, dates: tuple[datetime, datetime]) -> tuple[datetime, datetime]:
         if dates[0] > dates[1]:
             raise ValueError("the first day is after the last")
+        if dates[0] < _OLDEST or dates[1] > _NEWEST:
+            raise ValueError(f"the days must lie between {_OLDEST:%Y-%m-%d} and {_NEWEST:%Y-%m-%d}")
         return dates
 
 
@@ -225,10 +230,12 @@ def _read_description(folder: Path) -> TapeJson:
     if not file.is_file():
         raise SourceError(f"{folder} is no tape: it has no {DESCRIPTION}. Remedy: see docs/tape-format.md.")
     try:
-        return TapeJson.model_validate_json(file.read_text())
+        return TapeJson.model_validate_json(file.read_text(encoding="utf-8"))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise SourceError(f"{file}: {problems}. Remedy: see docs/tape-format.md.") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{file} is not in UTF-8: {error}. Remedy: write it anew.") from error
 
 
 def _is_day(kind: pa.DataType) -> bool:

@@ -43,9 +43,15 @@ def from_file(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise LiveSettingsError(f"there is no file {path}. Remedy: correct EARLYSIGNAL_LIVE__COMPANIES.")
-    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype=str)
+    frame = pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
     if "symbol" not in frame or frame.empty:
         raise LiveSettingsError(f"{path} lists no companies. Remedy: give it a column `symbol` with one in each row.")
+    for name in {"first", "last"} & set(frame):
+        wrong = frame[name].notna() & pd.to_datetime(frame[name], errors="coerce", format="ISO8601").isna()
+        if wrong.any():
+            row = frame[wrong].iloc[0]
+            told = f"{path}: `{name}` of {row['symbol']} is {row[name]!r}, which is no day"
+            raise LiveSettingsError(f"{told}. Remedy: write it like 2018-06-07.")
     return _universe(frame)
 
 
@@ -59,7 +65,7 @@ def cusips_from_file(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise LiveSettingsError(f"there is no file {path}. Remedy: correct EARLYSIGNAL_LIVE__CUSIPS.")
-    frame = pd.read_csv(path, dtype=str)
+    frame = _csv(path)
     if not {"cusip", "symbol"} <= set(frame):
         raise LiveSettingsError(f"{path} has no columns `cusip` and `symbol`. Remedy: add them.")
     return dict(zip(frame["cusip"].str.upper(), frame["symbol"], strict=True))
@@ -68,6 +74,13 @@ def cusips_from_file(path: Path) -> dict[str, str]:
 def from_constituents(rows: Rows) -> pd.DataFrame:
     """Return the universe of a provider's list of constituents, with the days of their membership where known."""
     return _universe(pd.DataFrame(rows, columns=["symbol", "name", "sector", "sector_etf", "first", "last"]))
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype=str)
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise LiveSettingsError(f"{path} is no CSV file in UTF-8: {error}. Remedy: write it anew.") from error
 
 
 def _universe(frame: pd.DataFrame) -> pd.DataFrame:
