@@ -6,7 +6,7 @@ import sys
 import warnings
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import pandas as pd
 import typer
@@ -43,8 +43,19 @@ def main() -> None:
     try:
         app()
     except EarlySignalError as error:
-        console.print(f"[red]Error[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(str(error))
+    except Exception as error:
+        from sqlalchemy.exc import DBAPIError
+
+        if not isinstance(error, (OSError, DBAPIError)):
+            raise
+        said = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()[0]
+        _fail(f"this machine cannot go on: {said}. Remedy: look at its disk and at PostgreSQL, then start again.")
+
+
+def _fail(told: str) -> NoReturn:
+    console.print(f"[red]Error[/red] {escape(told)}", highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 @app.command()

@@ -102,7 +102,9 @@ def note_failure(
     standing = retrain_requests.in_flight(ledger)
     if REQUEST in tags:
         request, allowed = int(tags[REQUEST]), ATTEMPTS_ALLOWED
-        retrain_requests.fail(ledger, request, attempt, message, now, attempts_allowed=allowed, run_id=run_id)
+        asked = retrain_requests.fail(ledger, request, attempt, message, now, attempts_allowed=allowed, run_id=run_id)
+        if asked.state in (RetrainState.STARTED, RetrainState.DONE) and asked.run_id != run_id:
+            return  # it came second: another run makes the retrain, or has made it
     elif standing is not None and standing.run_id == run_id:  # materialised by hand: nobody tries it again
         retrain_requests.fail(ledger, standing.id, standing.attempts, message, now, attempts_allowed=1)
     day, body = now.tz_localize(None).normalize(), f"Attempt {attempt}, run {run_id}. {message}"

@@ -20,7 +20,7 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import alerts, days, deployments, prediction_requests, ramps, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.prediction_requests import PredictionRequest
-from earlysignal_core.ledger.vocabulary import Arm, DecisionKind, Fallback
+from earlysignal_core.ledger.vocabulary import Arm, DecisionKind, Fallback, RetrainState
 from earlysignal_core.models.bundle import versions
 from earlysignal_core.production import Hour, Production, next_day
 from earlysignal_core.settings import Settings
@@ -394,6 +394,24 @@ def test_a_retrain_by_hand_that_fails_is_not_tried_again(
     assert retrain_requests.in_flight(ledger) is not None
     note_failure(ledger, "retrain", {}, "mine", "x", NOW)
     assert retrain_requests.in_flight(ledger) is None
+
+
+def test_who_came_second_to_a_retrain_is_no_alarm(
+    assets: ModuleType, instance: dg.DagsterInstance, production: Production, ledger: Ledger
+) -> None:
+    decide_on(DAY, production)
+    request = operations.ask_for_retrain(ledger, production.lake, NOW, reason="x", by="x")
+
+    from earlysignal_assets.requests import note_failure, tags_of_retrain
+
+    before, tags = len(alerts.read(ledger)), tags_of_retrain(request)
+    retrain_requests.start(ledger, request.id, 1, "first", NOW)
+    note_failure(ledger, "retrain", tags, "second", "cannot start", NOW)
+    assert len(alerts.read(ledger)) == before
+    assert retrain_requests.get(ledger, request.id).state is RetrainState.STARTED
+    note_failure(ledger, "retrain", tags, "first", "the disk is full", NOW)
+    assert len(alerts.read(ledger)) == before + 1
+    assert retrain_requests.get(ledger, request.id).state is RetrainState.PENDING
 
 
 def test_a_refusal_of_what_a_person_asks_for_is_nobody_elses_alarm_and_an_outage_is(
