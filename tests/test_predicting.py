@@ -1,7 +1,9 @@
 """The predictions of a day, below the day: who answers, who scores in shadow, what counts, and why."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 
 import pandas as pd
 import pytest
@@ -40,9 +42,14 @@ def production(production_lake: Lake, tmp_path: Path, ledger: Ledger) -> Product
     return begun(production_lake, tmp_path, ledger)
 
 
-def answer(production: Production, examples: pd.DataFrame, at: pd.Timestamp = LAST) -> deployments.Deployment | None:
-    lake, settings = production.lake, production.settings.serving
-    return answer_and_record(production.ledger, lake, production.source, ModelCache(lake), examples, at, settings)
+def answer(
+    production: Production,
+    examples: pd.DataFrame,
+    at: pd.Timestamp = LAST,
+    timer: Callable[[], float] = perf_counter,
+) -> deployments.Deployment | None:
+    ledger, lake, source, settings = production.ledger, production.lake, production.source, production.settings.serving
+    return answer_and_record(ledger, lake, source, ModelCache(lake), examples, at, settings, timer=timer)
 
 
 def test_the_champion_answers_and_challengers_score_the_same_events_in_shadow(production: Production) -> None:
@@ -203,6 +210,20 @@ def test_the_arm_of_an_event_decides_who_answers_and_both_models_score_it(
     asked = prediction_requests.read(production.ledger, FIRST, END)
     assert asked.set_index("event")["arm"].to_dict() == arms
     assert deployments.challengers(production.ledger) != []
+
+
+def test_nobody_waits_for_the_other_arms_model(production: Production) -> None:
+    due = due_between(production.lake, FIRST, END)
+    damaged(production.lake, PREVIOUS, "v1.0.0")
+    route = begin(production, "v1.0.0", DecisionKind.AB_TEST)
+    of_arm = due["event"].map(route.arm).value_counts()
+    # The batch begins; the challenger answers, for 20 seconds; the champion, for half a second; the batch is over.
+    moments = iter([0.0, 1.0, 21.0, 22.0, 22.5, 24.0])
+    answer(production, due, END, timer=lambda: next(moments))
+    asked = prediction_requests.read(production.ledger, FIRST, END)
+    took = asked.groupby("arm")["latency_ms"].agg(["min", "max"])
+    for arm, own in ((Arm.CHALLENGER, 20_000.0), (Arm.CHAMPION, 500.0)):
+        assert took.loc[arm].tolist() == pytest.approx([own / of_arm[arm] + 3_500 / len(due)] * 2)
 
 
 def test_when_the_assignment_is_over_the_champion_answers_and_both_go_on_scoring(production: Production) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from earlysignal_core.errors import EarlySignalError
@@ -36,6 +37,7 @@ class Cases:
         self._found: list[dict[str, Any]] = [{"fallback": Fallback.NO_ANSWER} for _ in self._asked]
         self._notes: list[list[str]] = [[] for _ in self._asked]
         self._alerts: dict[str, Alert] = {}
+        self._own_ms = np.zeros(len(self._asked))
 
     def __len__(self) -> int:
         return len(self._asked)
@@ -63,6 +65,11 @@ class Cases:
         for row, p, called, level in zip(rows, probability, predicted_class, levels, strict=True):
             self._found[row] |= {"probability": float(p), "predicted_class": int(called), "confidence": level} | common
 
+    def spend(self, rows: Iterable[int], ms: float) -> None:
+        """Count the milliseconds that a model took for some requests to these: the others did not wait for it."""
+        asked = list(rows)
+        self._own_ms[asked] += ms / len(asked)
+
     def alert(self, key: str, severity: Severity, title: str, symbols: Iterable[str], body: str) -> None:
         """Tell somebody, once a call for each kind of trouble."""
         affected = list(symbols)
@@ -84,15 +91,16 @@ class Cases:
         """Return who is to be told of what."""
         return list(self._alerts.values())
 
-    def answers(self, latency_ms: float) -> list[Answer]:
-        """Return the answers, in the order of the requests."""
+    def answers(self, whole_ms: float) -> list[Answer]:
+        """Return the answers, in the order of the requests: each took its model's time and its share of the rest."""
+        latency_ms = self._own_ms + (whole_ms - self._own_ms.sum()) / max(len(self), 1)
         return [
             Answer(
                 requested_at=self._now,
-                latency_ms=latency_ms,
+                latency_ms=float(latency),
                 error="; ".join(notes) or None,
                 **asked,
                 **found,
             )
-            for asked, found, notes in zip(self._asked, self._found, self._notes, strict=True)
+            for asked, found, notes, latency in zip(self._asked, self._found, self._notes, latency_ms, strict=True)
         ]
