@@ -60,7 +60,7 @@ def live_days(
     with instance_of(workspace) as instance, ledger_of(workspace) as ledger:
         upcoming = _upcoming(ledger, first, source)
         total = max((to - upcoming).days + 1, 0)
-        note_lost_retrain(instance, ledger, to.tz_localize("UTC"))
+        note_lost_retrain(instance, ledger, days.clock(ledger) or upcoming.tz_localize("UTC"))
         for done in count():
             last, request = days.last_finished(ledger), retrain_requests.in_flight(ledger)
             if request is not None and request.state is RetrainState.STARTED:

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pandas as pd
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from earlysignal_assets.instance import prepare, tracking_database
@@ -25,7 +26,7 @@ from earlysignal_core.tables import UNIVERSE
 
 _logger = logging.getLogger(__name__)
 
-MEMBERS = "base_models"
+MEMBERS, _INTERRUPTED = "base_models", DagsterExecutionInterruptedError.__name__
 Progress = Callable[[str, int, int], None]
 # Dagster's own log of each step would bury the progress; the run's page in the UI has all of it.
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -98,6 +99,11 @@ def run_job(
     -------
     bool
         Whether it succeeded. A failed blocking check is a failure.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user has interrupted it.
     """
     from earlysignal_assets.definitions import defs  # loads the source: only commands that run assets pay for it
 
@@ -117,6 +123,11 @@ def run_job(
         tags=marks,
         raise_on_error=False,
     )
+    if any(
+        event.is_step_failure and getattr(event.step_failure_data.error, "cls_name", "") == _INTERRUPTED
+        for event in result.all_events
+    ):
+        raise KeyboardInterrupt  # which Dagster has made a failed run of
     outcome.seconds[job] = outcome.seconds.get(job, 0.0) + monotonic() - started
     if not result.success:
         what = f"{job} {quarters[0] if day is None else keys[0]}" if len(keys) == 1 else job

@@ -319,7 +319,7 @@ def test_findings_tell_a_model_that_knows_nothing():
     found = claims(walked(predictions.assign(probability=guess), positions))
     assert "It does not reliably rank better than a coin." in found
     assert "A simple rule ranks better." in found
-    assert "Its probabilities are no better than naming the base rate." in found
+    assert "Its probabilities are worse than naming the base rate." in found
     assert "It did not show in every quarter." in found
 
 

@@ -14,6 +14,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 from running import command, digests, environment, run, workspace
+from system import wait_for
 
 from earlysignal_assets.postgres import ensure_database, server
 from earlysignal_core.lake import Lake
@@ -141,6 +142,16 @@ def test_a_backfill_of_late_quarters_brings_the_history_that_they_need(undisturb
     for made in ("dataset/2015-Q3.parquet", "models/early-signal/v2015.3.0/model.txt", "predictions/2015-Q3.parquet"):
         assert ours[made] == whole[made]
     assert "evaluation/2015-Q2.json" not in ours
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_command_and_not_just_a_quarter(tmp_path: Path) -> None:
+    demo = subprocess.Popen(command("demo"), env=environment(tmp_path), stdout=subprocess.DEVNULL)
+    wait_for(lambda: bool(list(tmp_path.glob("*/lake/feature_table/*"))), seconds=120)
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(timeout=30) == 130
+    made = list((workspace(tmp_path) / "lake" / "feature_table").iterdir())
+    assert len(made) < len(Quarter.range(FIRST, LAST))
 
 
 @pytest.mark.slow

@@ -81,7 +81,9 @@ def _ranking(pooled: Evaluation) -> Finding | None:
     )
     if auc.above(0.5):
         return Finding("good", "It tells likely large beats from unlikely ones.", grounds)
-    return Finding("bad", "It does not reliably rank better than a coin.", grounds)
+    if auc.below(0.5):
+        return Finding("bad", "It ranks worse than a coin.", grounds)
+    return Finding("open", "It does not reliably rank better than a coin.", grounds)
 
 
 def _against_baselines(pooled: Evaluation) -> Finding | None:
@@ -108,11 +110,14 @@ def _top_decile(pooled: Evaluation) -> Finding | None:
     grounds = (
         f"Of the {top.labelled:,} announcements in the top 10 %, {percent(top.precision.value)} "
         f"({interval(top.precision, share=True) or top.precision.reason}) were large beats, against "
-        f"{percent(top.base_rate.value)} of all that could be judged."
+        f"{percent(top.base_rate.value)} of all that could be judged: {number(top.lift.value, 1)} times as many "
+        f"({interval(top.lift, digits=1) or top.lift.reason}, both shares on the same resamples)."
     )
     if top.lift.above(1):
-        return Finding("good", f"Its top 10 % hold {number(top.lift.value, 1)} times the usual share.", grounds)
-    return Finding("bad", "Its top 10 % hold no more large beats than usual.", grounds)
+        return Finding("good", "Its top 10 % hold more large beats than usual.", grounds)
+    if top.lift.below(1):
+        return Finding("bad", "Its top 10 % hold fewer large beats than usual.", grounds)
+    return Finding("open", "Whether its top 10 % hold more large beats than usual cannot be told.", grounds)
 
 
 def _returns(pooled: Evaluation) -> Finding | None:
@@ -143,8 +148,12 @@ def _calibration(pooled: Evaluation) -> Finding | None:
         f"forecaster {percent(chance.value)}. Brier skill {number(skill.value)} ({interval(skill) or skill.reason}): "
         f"the share of the base rate's squared error that the forecasts remove."
     )
+    if skill.below(0):
+        return Finding("bad", "Its probabilities are worse than naming the base rate.", grounds)
     if not skill.above(0):
-        return Finding("bad", "Its probabilities are no better than naming the base rate.", grounds)
+        return Finding(
+            "open", "Whether its probabilities are better than naming the base rate cannot be told.", grounds
+        )
     if error.value > _BEYOND_CHANCE * chance.value:
         return Finding("open", "Its probabilities help, but are off by more than chance.", grounds)
     return Finding("good", "Its probabilities mean what they say.", grounds)
@@ -168,14 +177,17 @@ def _which_or_when(pooled: Evaluation) -> Finding | None:
         return None
     grounds = (
         f"Among the announcements of one company the AUC is {number(within.value)} ({interval(within)}, n = "
-        f"{pooled.model.rows_behind['auc_within_company']:,}), over all of them {number(auc.value)}. A coin gives 0.5, "
+        f"{pooled.model.rows_behind['auc_within_company']:,}), over all of them {number(auc.value)} "
+        f"({interval(auc) or auc.reason}). A coin gives 0.5, "
         f"and so does any rule that knows only the company."
     )
     if within.above(0.5):
         return Finding("good", "It also knows something of when.", grounds)
     if within.below(0.5):
-        return Finding("bad", "It knows which companies beat, and is wrong about when.", grounds)
-    return Finding("open", "It knows which companies beat, not when.", grounds)
+        return Finding("bad", "It is wrong about when a company beats.", grounds)
+    if auc.low > within.high:
+        return Finding("open", "It knows which companies beat, rather than when.", grounds)
+    return Finding("open", "Whether it knows when, and not only which company, cannot be told.", grounds)
 
 
 def _direction(pooled: Evaluation) -> Finding | None:
@@ -193,8 +205,8 @@ def _direction(pooled: Evaluation) -> Finding | None:
     if direction.above(0.5):
         return Finding("good", "It knows something of the direction of a large surprise.", grounds)
     if direction.below(0.5):
-        return Finding("bad", "It knows whose figures surprise, and is wrong about the direction.", grounds)
-    return Finding("open", "It knows whose figures surprise, not in which direction.", grounds)
+        return Finding("bad", "It is wrong about the direction of a large surprise.", grounds)
+    return Finding("open", "Whether it knows the direction of a large surprise cannot be told.", grounds)
 
 
 def _steadiness(judged: WalkForward) -> Finding | None:
@@ -204,13 +216,18 @@ def _steadiness(judged: WalkForward) -> Finding | None:
     low, high = (pick(known, key=lambda quarter: quarter.model["auc"].value) for pick in (min, max))
     above = sum(quarter.model["auc"].above(0.5) for quarter in known)
     grounds = (
-        f"In {above} of {len(known)} quarters the whole interval lies above 0.5. Lowest {low.name} with "
-        f"{number(low.model['auc'].value)} ({interval(low.model['auc']) or low.model['auc'].reason}), highest "
-        f"{high.name} with {number(high.model['auc'].value)}; a quarter alone says little."
+        f"In {above} of {len(known)} quarters the whole interval lies above 0.5. Lowest {_auc_of(low)}, highest "
+        f"{_auc_of(high)}; a quarter alone says little."
     )
     if above == len(known):
         return Finding("good", "It held in every quarter.", grounds)
     return Finding("open", "It did not show in every quarter.", grounds)
+
+
+def _auc_of(quarter: Evaluation) -> str:
+    auc, n = quarter.model["auc"], quarter.model.n
+    beats = round(quarter.model["base_rate"].value * n)
+    return f"{quarter.name} with {number(auc.value)} ({interval(auc) or auc.reason}; {beats:,} large beats of {n:,})"
 
 
 def _untouched(judged: WalkForward) -> Finding | None:

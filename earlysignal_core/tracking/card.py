@@ -48,14 +48,14 @@ _ABILITIES = (
         "auc_within_company",
         0.5,
         "It knows something of when a company beats, and not only which companies do.",
-        "It knows which companies beat, not when.",
+        "It is wrong about when a company beats.",
         "Whether it knows when a company beats cannot be told.",
     ),
     (
         "auc_given_large_surprise",
         0.5,
         "It knows something of the direction of a large surprise.",
-        "It knows whose figures surprise, not in which direction.",
+        "It is wrong about the direction of a large surprise.",
         "Whether it knows the direction of a large surprise cannot be told.",
     ),
 )
