@@ -300,9 +300,9 @@ def own_date(table: Table, frame: pd.DataFrame) -> pd.Series:
 
 
 def each_company(universe: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each company of the table `universe`, that of its first stay."""
+    """Return ``symbol, name, sector, sector_etf`` of each company of `universe`, of the first stay that tells."""
     in_order = universe.sort_values(["symbol", "first"], kind="stable", na_position="first")  # no date: from the first
-    return in_order.drop_duplicates("symbol", ignore_index=True)
+    return in_order.groupby("symbol", as_index=False)[["name", "sector", "sector_etf"]].first()
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from knowable import companies
 from planted_shifts import random_walks, scaled
 
 from earlysignal_core.audit.findings import KINDS, audit, to_json
@@ -213,7 +214,7 @@ def test_the_benchmark_and_missing_columns(bars):
 
 
 def test_json_is_a_list_of_findings_with_iso_days_and_nulls(bars):
-    universe = pd.DataFrame({"symbol": ["S001"], "sector": pd.Series([None], dtype="str")})
+    universe = companies(S001=None)
     bars.loc[bars.index[5], "high"] = 0.01
     findings = audit({"ohlcv": bars, "universe": universe}, BENCHMARK)
     listed = json.loads(to_json(findings))

@@ -164,6 +164,8 @@ def test_a_company_of_several_stays_is_what_it_was_in_the_first(tmp_path: Path) 
         ["A", "Energy"],
         ["B", "Utilities"],
     ]
+    unknown = stays.assign(sector=["Industrials", None, None])
+    assert each_company(checked(UNIVERSE, unknown))["sector"].fillna("–").tolist() == ["Industrials", "–"]
     with pytest.raises(TableError, match=r"row 1 .*`last` lies before `first`.*Remedy: exchange them"):
         checked(UNIVERSE, stays.assign(first=pd.Timestamp("2013-07-01") + pd.to_timedelta(stays.index, "D")))
 
