@@ -9,7 +9,7 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from earlysignal_assets.standing_facts import facts_of, shown_clock, shown_moment
 from earlysignal_core.features.catalogue import Feature
@@ -87,7 +87,8 @@ def print_model(console: Console, model: Bundle | NoModelYet) -> None:
 
 def print_catalogue(console: Console, features: Mapping[str, Feature], source: SourceDescription) -> None:
     """Print every feature, with its unit, its definition and whether the source can give it."""
-    table = Table("family", "feature", "unit", "definition", f"on {source.name}", show_lines=True)
+    whole = Column("feature", overflow="fold")  # a name that is cut off cannot be asked for
+    table = Table("family", whole, "unit", "definition", f"on {source.name}", show_lines=True)
     for name, feature in features.items():
         reason = feature.inactive_because(source)
         state = f"[yellow]inactive: {reason}[/yellow]" if reason else "active"

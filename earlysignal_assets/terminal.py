@@ -13,7 +13,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 # A pipe has no width of its own: wide enough for every table.
 console = Console(width=None if sys.stdout.isatty() else 110)
-_SOURCE_HELP = "A tape's folder. Without it: EARLYSIGNAL_TAPE, else the bundled synthetic source."
+_SOURCE_HELP = (
+    "A tape's folder. Without it: EARLYSIGNAL_TAPE, else (commands of production) that of the last demo, backfill or "
+    "days, else the bundled synthetic source."
+)
 Tape = Annotated[Path | None, typer.Option(help=_SOURCE_HELP, show_default=False)]
 
 
