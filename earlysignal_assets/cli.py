@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from earlysignal_assets import tables_shown
 from earlysignal_assets.cli_earning import ab_test, ramp
-from earlysignal_assets.cli_production import production
+from earlysignal_assets.cli_production import note_other_settings, production
 from earlysignal_assets.cli_replay import replays
 from earlysignal_assets.cli_tape import tapes
 from earlysignal_assets.terminal import Tape, console, progress, report_failures
@@ -127,14 +127,15 @@ def tune(
     Takes minutes, and the quarter's dataset must be there (`backfill`). Models use what is found only where
     EARLYSIGNAL_TUNED is set, which has a workspace of its own.
     """
-    from earlysignal_core.models.hyperparameters import FILE
+    from earlysignal_core.models.hyperparameters import FILE, members_tuned
 
     workspace = _workspace(tape)
     (last,) = _chosen_quarters(workspace, quarter, quarter)[-1:]
     with progress() as told:
         outcome = _runs().tune(workspace, last, told, trials=trials)
     if not outcome.failures:
-        console.print(f"Found    {workspace.lake}/{FILE}", soft_wrap=True, highlight=False)
+        tables_shown.print_tuned(console, str(last), members_tuned(workspace.lake, last))
+        console.print(f"Written to {workspace.lake}/{FILE}", soft_wrap=True, highlight=False)
     report_failures(outcome)
 
 
@@ -158,6 +159,8 @@ def up(
 
     url = workspace.settings.database_url
     console.print(f"Source [bold]{workspace.source.description.name}[/bold]")
+    if tape is None:
+        note_other_settings(workspace)
     start(
         workspace.settings.home,
         workspace.name,
@@ -263,6 +266,7 @@ def _finish(workspace: Workspace, outcome: Any) -> None:
     lake = workspace.lake
     if "report" not in outcome.seconds:
         console.print(f"Done: {', '.join(f'{stage} {spent:.1f} s' for stage, spent in outcome.seconds.items())}")
+        console.print("What was made stands on the pages of the assets: `earlysignal up`.", highlight=False)
     elif lake.exists(FIGURES):
         seconds = {stage: round(spent, 2) for stage, spent in outcome.seconds.items()}
         summary = {**json.loads(lake.read_bytes(FIGURES)), "seconds": seconds}

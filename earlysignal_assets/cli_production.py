@@ -74,6 +74,8 @@ def days(
     from earlysignal_assets.live_days import live_days  # the definitions open the source that is chosen by now
 
     workspace = Workspace(Settings())
+    if tape is None and first is None:
+        note_other_settings(workspace)
     with progress() as told:
         outcome, lived = live_days(workspace, parse_day(to), told, first=None if first is None else parse_day(first))
     if lived is None:
@@ -190,8 +192,19 @@ def opened(tape: Path | None) -> Iterator[tuple[Workspace, Ledger]]:
     """Open the workspace of a tape, or the last one, and its ledger."""
     choose_source(tape, or_the_last=True)
     workspace = Workspace(Settings())
+    if tape is None:
+        note_other_settings(workspace)
     with ledger_of(workspace) as ledger:
         yield workspace, ledger
+
+
+def note_other_settings(workspace: Workspace) -> None:
+    """Say so where these settings lead to another workspace than what was run last: it would only look empty."""
+    if (last := workspace.other_than_the_last) is not None:
+        say(
+            f"Note: these settings belong to workspace {workspace.name}; what was run last is in {last}, under others. "
+            f"Remedy: set the same EARLYSIGNAL_… variables."
+        )
 
 
 def user() -> str:

@@ -68,14 +68,14 @@ def listed(items: Sequence[str], none: str) -> dg.MarkdownMetadataValue:
 
 
 def decisions_shown(made: pd.DataFrame) -> dg.MarkdownMetadataValue:
-    """Show decisions, as of `ledger.decisions.read`: what and why, then the rule and what it says as written."""
+    """Show decisions, as of `ledger.decisions.read`: when, what and why, then the rule and what it says as written."""
     texts = []
     for row in made.to_dict("records"):
         of = f" {row['subject']}" if isinstance(row["subject"], str) else ""
         rule = f" (rule *{row['rule']}*" if isinstance(row["rule"], str) else f" (by {row['decided_by']}"
         differs = isinstance(row["raw"], str) and row["raw"] != row["effective"]
         written = f"; as written, without its guards: {row['raw']})" if differs else ")"
-        texts.append(f"**{row['kind']}**{of}: {_plain(row['cause'])}{rule}{written}")
+        texts.append(f"{_cell(row['at'])} **{row['kind']}**{of}: {_plain(row['cause'])}{rule}{written}")
     return listed(texts, "nothing")
 
 

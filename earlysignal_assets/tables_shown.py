@@ -85,6 +85,19 @@ def print_model(console: Console, model: Bundle | NoModelYet) -> None:
     console.print(f"Bundle   {FOLDER}/{model.version} in the lake", highlight=False)
 
 
+def print_tuned(console: Console, quarter: str, members: Sequence[Mapping[str, Any]]) -> None:
+    """Print what a search has found for each member, beside the fixed recipe."""
+    for member in members:
+        table = Table("figure", "value", title=f"{member['algorithm']}, tuned for {quarter}: mean over the folds")
+        for name in ("validation_log_loss", "validation_log_loss_of_the_fixed_recipe", "validation_auc"):
+            table.add_row(name.replace("_", " "), f"{member[name]:.4f}")
+        table.add_row("trials", f"{member['trials']}, {member['pruned']} of them stopped early")
+        for name, value in member["params"].items():
+            table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+        console.print(table)
+    console.print("The best of many trials is flattered by the choice: later quarters tell.", highlight=False)
+
+
 def print_catalogue(console: Console, features: Mapping[str, Feature], source: SourceDescription) -> None:
     """Print every feature, with its unit, its definition and whether the source can give it."""
     whole = Column("feature", overflow="fold")  # a name that is cut off cannot be asked for

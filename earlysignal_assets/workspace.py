@@ -89,7 +89,15 @@ class Workspace:
         """Let a later `up` without a source show this one."""
         self.home.mkdir(parents=True, exist_ok=True)
         tape = str(self.settings.tape.resolve()) if self.settings.tape else None
-        Lake(str(self.home)).write_bytes(_LAST_SOURCE, json.dumps({"tape": tape}).encode())
+        Lake(str(self.home)).write_bytes(_LAST_SOURCE, json.dumps({"tape": tape, "workspace": self.name}).encode())
+
+    @property
+    def other_than_the_last(self) -> str | None:
+        """The workspace of the last `demo`, `backfill` or `days` where that is another one: of other settings."""
+        with suppress(OSError, ValueError, TypeError, AttributeError):
+            last = json.loads((self.home / _LAST_SOURCE).read_text()).get("workspace")
+            return str(last) if last not in (None, self.name) else None
+        return None
 
 
 def choose_source(tape: Path | None, *, or_the_last: bool = False) -> None:

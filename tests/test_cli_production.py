@@ -127,6 +127,14 @@ def contents(ledger: Ledger) -> list[object]:
     return [decisions.read(ledger).to_dict("list"), retrain_requests.in_flight(ledger)]
 
 
+def test_other_settings_than_the_last_are_noted(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    Workspace(Settings()).remember()
+    assert "Note" not in told("status")
+    last = Workspace(Settings()).name
+    monkeypatch.setenv("EARLYSIGNAL_SYNTHETIC__BASE_RATE", "0.3")
+    assert f"what was run last is in {last}, under others. Remedy" in told("status")
+
+
 def test_a_clock_that_was_never_set_stops_decisions_and_no_slip_moves_it_away(told: Told) -> None:
     assert "no moment of the source" in told("freeze", "--reason", "x")
     for slip in ("2104-08-01", "0014-08-01", "9999-12-31", "2012-09-30", "2015-07-01"):

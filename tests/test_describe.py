@@ -65,15 +65,21 @@ def test_figures_that_are_undefined_are_left_out() -> None:
 
 
 def test_a_decision_is_told_with_its_reason_its_rule_and_what_that_says_as_written() -> None:
-    given_ = {"kind": "undecided", "subject": "v2018.2.0", "cause": "n_events < 200", "decided_by": "rule table"}
+    given_ = {
+        "at": NOW,
+        "kind": "undecided",
+        "subject": "v2018.2.0",
+        "cause": "n_events < 200",
+        "decided_by": "rule table",
+    }
     by_rule = {**given_, "rule": "a little better", "raw": "ab_test_14_days", "effective": "undecided"}
     by_hand = {**given_, "kind": "freeze", "subject": None, "rule": None, "raw": None, "effective": None}
     assert decisions_shown(pd.DataFrame([by_rule, by_hand])).value.splitlines() == [
         (
-            "* **undecided** v2018.2.0: n\\_events \\< 200 (rule *a little better*; as written, without its guards: "
+            "* 2018-07-03 03:00 **undecided** v2018.2.0: n\\_events \\< 200 (rule *a little better*; as written, without its guards: "
             "ab_test_14_days)"
         ),
-        "* **freeze**: n\\_events \\< 200 (by rule table)",
+        "* 2018-07-03 03:00 **freeze**: n\\_events \\< 200 (by rule table)",
     ]
     assert decisions_shown(pd.DataFrame()).value == "nothing"
 

@@ -124,7 +124,7 @@ def test_a_day_is_one_run_that_shows_what_it_did_and_can_be_repeated(
     assert "green errs" in shared["rules"]
     assert shared["predictions"] == made["predictions"]["events"]
     assert {"drift_report", "outcomes", "live_data_quality", "production_metrics", "retrain_decision"} < made.keys()
-    assert made["retrain_decision"]["decided"].startswith("* **retrain** earnings season ended: ")
+    assert made["retrain_decision"]["decided"].startswith("* 2015-10-16 06:00 **retrain** earnings season ended: ")
     told = alerts.read(ledger)
     assert len(told) == sum(made["alerts"][severity] for severity in ("info", "warning", "critical")) > 0
     assert all(title in made["alerts"]["of the last seven days"] for title in told["title"])
@@ -437,7 +437,11 @@ def test_the_page_of_production_follows_the_ledger(
     changes = [
         (lambda: None, "Champion", CHAMPION),
         (lambda: operations.freeze(ledger, NOW, reason="vendor is down", by="Ann"), "Promotions", "stopped since"),
-        (lambda: operations.unfreeze(ledger, NOW, reason="it is back", by="Ann"), "last decisions", "* **unfreeze**"),
+        (
+            lambda: operations.unfreeze(ledger, NOW, reason="it is back", by="Ann"),
+            "last decisions",
+            "* 2015-10-20 **unfreeze**",
+        ),
         (lambda: ramps.begin(ledger, PREVIOUS, decision(DecisionKind.RAMP, NOW), over=CHAMPION), "Beside it", PREVIOUS),
     ]
     cursor = None

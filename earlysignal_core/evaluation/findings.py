@@ -202,6 +202,8 @@ def _direction(pooled: Evaluation) -> Finding | None:
         f"{number(direction.value)}, {interval(direction)}; the best simple rule, {NAMES[best[1]]}, has "
         f"{number(best[0])})."
     )
+    if direction.above(0.5) and best[0] >= direction.value:
+        return Finding("open", "It knows of the direction of a large surprise no more than a simple rule.", grounds)
     if direction.above(0.5):
         return Finding("good", "It knows something of the direction of a large surprise.", grounds)
     if direction.below(0.5):

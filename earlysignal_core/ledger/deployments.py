@@ -124,7 +124,7 @@ def promote(ledger: Ledger, version: str, decision: Decision, *, over: str | Non
         freezes.refuse_if_frozen(connection, f"{version} is not promoted")
         current = expect_champion(connection, over, f"{version} is not promoted")
         if current is not None and current.version == version:
-            raise NotPossibleError(f"{version} is the champion already, since {current.since}.")
+            raise NotPossibleError(f"{version} is the champion already, since {current.since:%Y-%m-%d %H:%M} UTC.")
         decided_by = write(connection, decision, version)
         for challenger in standing(connection, _table.c.version == version):
             end(connection, challenger, decision, decided_by)

@@ -93,7 +93,7 @@ def refuse_if_frozen(connection: Connection, refusal: str) -> None:
     stopped = _standing(connection)
     if stopped is not None:
         raise FrozenError(
-            f"{refusal}: promotions are stopped since {stopped.since} ({stopped.cause}). "
+            f"{refusal}: promotions are stopped since {stopped.since:%Y-%m-%d %H:%M} UTC ({stopped.cause}). "
             f"Remedy: lift that with `earlysignal unfreeze --reason …`, or the job `manual_unfreeze`."
         )
 

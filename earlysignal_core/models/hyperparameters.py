@@ -63,6 +63,12 @@ def record(lake: Lake, quarter: Quarter, found: Sequence[Tuned]) -> None:
     lake.write_bytes(FILE, to_json({version_stem(each): _read(lake, each) for each in quarters(lake)}))
 
 
+def members_tuned(lake: Lake, quarter: Quarter) -> list[dict[str, Any]]:
+    """Return what was found for each member of a quarter, as it was written."""
+    members: list[dict[str, Any]] = _read(lake, quarter)["members"]
+    return members
+
+
 def quarters(lake: Lake) -> list[Quarter]:
     """Return the quarters that have been tuned, oldest first."""
     return sorted(Quarter.parse(Path(path).stem) for path in lake.files(BY_QUARTER))

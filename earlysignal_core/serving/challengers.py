@@ -222,7 +222,7 @@ def _record(judgement: Judgement, kind: DecisionKind, reason: str, at: pd.Timest
         "companies": float(comparison.companies),
         "days": float(comparison.days),
     }
-    fired = next((verdict.rule.name for verdict in decision.verdicts if verdict.raw), "no line")
+    fired = next((verdict.rule.name for verdict in decision.verdicts if verdict.raw), "none of the lines")
     cause = f"{judgement.version} against {judgement.over} on {comparison.n} events: {reason}"
     return decisions.Decision(
         kind, at, cause, fired, figures, str(decision.raw), str(decision.effective), subject=judgement.version
