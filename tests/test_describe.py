@@ -76,8 +76,8 @@ def test_a_decision_is_told_with_its_reason_its_rule_and_what_that_says_as_writt
     by_hand = {**given_, "kind": "freeze", "subject": None, "rule": None, "raw": None, "effective": None}
     assert decisions_shown(pd.DataFrame([by_rule, by_hand])).value.splitlines() == [
         (
-            "* 2018-07-03 03:00 **undecided** v2018.2.0: n\\_events \\< 200 (rule *a little better*; as written, without its guards: "
-            "ab_test_14_days)"
+            "* 2018-07-03 03:00 **undecided** v2018.2.0: n\\_events \\< 200 (rule *a little better*; as written, "
+            "without its guards: ab_test_14_days)"
         ),
         "* 2018-07-03 03:00 **freeze**: n\\_events \\< 200 (by rule table)",
     ]

@@ -190,7 +190,7 @@ def test_a_retrain_is_the_run_of_its_request(
     assert made["challenger"]["card"].endswith("/models/v2015.1016.0.html")
     assert "not judged yet" in card, "no step since its champion's cutoff has an outcome"
     assert made["promotion"]["champion"] == CHAMPION
-    assert f"* **{made['promotion']['decided']}** v2015.1016.0: " in made["promotion"]["decisions"]
+    assert f"**{made['promotion']['decided']}** v2015.1016.0: " in made["promotion"]["decisions"]
     figures = [name for name, value in made["promotion"].items() if isinstance(value, float)]
     assert figures[:4] == ["common events", "large beats among them", "companies", "announcement days"]
     assert figures[-1] == "challengers tried since the last promotion"
