@@ -35,7 +35,8 @@ def feature_selection(
 ) -> Materialized:
     """Weak features dropped round by round, and families one by one, each against all features on the same events.
 
-    Judged on the eight quarters before this one, which stays untouched. Takes minutes.
+    Judged on the eight quarters before this one, which stays untouched; each variant is one LightGBM of several seeds,
+    whatever the ensemble, and its number of features a mean over the quarters. Takes minutes.
     """
     found = select_features(
         lake, described(lake), Settings(), quarter_of(context), rounds=config.rounds, seeds=config.seeds
@@ -44,7 +45,13 @@ def feature_selection(
         metadata={
             "variants": shown(found.table, 40),
             "quarters": f"{found.quarters[0]} to {found.quarters[-1]}",
-            "kept by the loop": dg.MetadataValue.json(list(found.kept)),
-            **numbers({"n": found.n, "large beats": found.large_beats, "features kept": len(found.kept)}),
+            "kept by the loop, in the newest quarter": dg.MetadataValue.json(list(found.kept)),
+            **numbers(
+                {
+                    "n": found.n,
+                    "large beats": found.large_beats,
+                    "features kept, in the newest quarter": len(found.kept),
+                }
+            ),
         }
     )

@@ -10,7 +10,6 @@ from earlysignal_assets.datasets import DATASET
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
 from earlysignal_assets.partitions import ALL_QUARTERS_IN_ONE_RUN, ONE_QUARTER_PER_RUN, QUARTERS, quarter_of
 from earlysignal_core.evaluation import plots
-from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.base_models import BaseModels
 from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
@@ -108,9 +107,6 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
             "members": _members(model.model),
             "importance": shown(importance),
             "most important features": picture("importance", plots.importance(model.metadata["importance"])),
-            "dagster/column_schema": dg.TableSchema(
-                [dg.TableColumn(name, "float64", catalogue()[name].definition) for name in model.features]
-            ),
             "features left out": dg.MetadataValue.json(model.metadata["features_left_out"]),
         }
     )

@@ -250,7 +250,8 @@ class RetrainConfig(dg.Config):
             kinds={"postgres"},
             owners=[OWNER],
             description="Champion against challenger on the same events, with paired intervals, and what the rules "
-            "make of it: on a ramp to serve, in an A/B test, refused, or undecided and judged again weekly.",
+            "make of it: on a ramp to serve, in an A/B test, refused, or undecided and judged again weekly. As of each "
+            "retrain: how it stands now, and what a person has promoted since, says `production_status`.",
         ),
     ],
     partitions_def=DAYS,

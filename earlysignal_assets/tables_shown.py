@@ -238,7 +238,7 @@ def print_replays(console: Console, comparison: pd.DataFrame) -> None:
     """Print one line a policy, as of `replay_report.comparison`."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Policies replayed", title_justify="left")
     for name in comparison.columns:
-        table.add_column(str(name), justify="left" if name == "policy" else "right")
+        table.add_column(str(name), justify="left" if name == "policy" else "right", overflow="fold")
     for row in comparison.to_numpy().tolist():
         table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
     console.print(table)

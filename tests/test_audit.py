@@ -222,5 +222,5 @@ def test_json_is_a_list_of_findings_with_iso_days_and_nulls(bars):
     assert {tuple(finding) for finding in listed} == {("kind", "symbol", "date", "evidence", "action", "group")}
     bar, sector = (next(f for f in listed if f["kind"] == kind) for kind in ("inconsistent_bar", "missing_sector"))
     assert bar["date"] == f"{bars['session'].iloc[5]:%Y-%m-%d}"
-    assert (sector["symbol"], sector["date"], sector["group"]) == (None, None, "universe")
+    assert (sector["symbol"], sector["date"], sector["group"]) == ("S001", None, "universe")
     assert {finding["kind"] for finding in listed} <= set(KINDS)

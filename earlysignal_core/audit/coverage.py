@@ -84,9 +84,8 @@ def missing_columns(grid: BarGrid) -> list[Finding]:
 def missing_sectors(universe: pd.DataFrame) -> list[Finding]:
     """Find companies without a sector."""
     without = universe.loc[universe["sector"].isna(), "symbol"].tolist()
-    evidence = f"there is no sector for {_listed(without)}"
-    action = "features of the sector are NaN for them"
-    return [Finding("missing_sector", None, None, evidence, action, "universe")] if without else []
+    action = "features of the sector are NaN for it"
+    return [Finding("missing_sector", symbol, None, "it has no sector", action, "universe") for symbol in without]
 
 
 def _listed(symbols: Sequence[str]) -> str:

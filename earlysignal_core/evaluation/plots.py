@@ -157,6 +157,8 @@ def timelines(watched: Mapping[str, pd.DataFrame], retrains: Mapping[str, pd.Dat
         auc.plot(days["day"], days["auc"].where(enough), color=colours[name], linewidth=1.2, label=name)
         psi.plot(days["day"], days["psi"], color=colours[name], linewidth=1)
         drifted.plot(days["day"], days["features_drifted"], color=colours[name], linewidth=1)
+    if not any((days["labelled"] >= _ENOUGH_FOR_A_LINE).any() for days in watched.values()):
+        auc.text(0.5, 0.5, "on no day are that many known", transform=auc.transAxes, ha="center", va="center")
     for place, (name, done) in enumerate(retrains.items()):
         acts.axhline(place, color="#E6E6E6", linewidth=0.8, zorder=0)
         promoted = done["came_to"] == "promoted"
