@@ -15,6 +15,7 @@ from earlysignal_core.datasets.cutoff import Day
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.features.table import active_features
+from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, decisions, deployments, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
@@ -244,18 +245,29 @@ def measure(day: pd.Timestamp, production: Production) -> DayRecord:
 
 @dataclass(frozen=True)
 class Decided:
-    """What a day has decided.
+    """What a day has decided, read when it is asked for.
 
     Attributes
     ----------
-    decisions : DataFrame
-        As of `ledger.decisions.read`.
-    lines : DataFrame
-        Every line of the tree with its verdict, as of `monitoring.day_record.verdict_rows`.
+    day : Timestamp
+    lake : Lake
+    ledger : Ledger
     """
 
-    decisions: pd.DataFrame
-    lines: pd.DataFrame
+    day: pd.Timestamp
+    lake: Lake
+    ledger: Ledger
+
+    @property
+    def decisions(self) -> pd.DataFrame:
+        """The decisions, as of `ledger.decisions.read`."""
+        at = Hour.DECIDE.of(self.day)
+        return decisions.read(self.ledger, since=at - pd.Timedelta(1, "us"), until=at)
+
+    @property
+    def lines(self) -> pd.DataFrame:
+        """Every line of the tree with its verdict, as of `monitoring.day_record.verdict_rows`."""
+        return DayRecord.load(self.lake, DECISION, self.day).verdicts
 
 
 def decide(day: pd.Timestamp, production: Production) -> Decided:
@@ -263,7 +275,7 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
 
     All of it, or nothing.
 
-    Of a finished day, what was decided is read back.
+    Of a finished day, what was decided stands.
     """
     lake, ledger, at = production.lake, production.ledger, Hour.DECIDE.of(day)
     if not production.is_finished(day):
@@ -293,8 +305,7 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
                 announcements.of_limits(joined, record, at)
             if champion is not None and is_lost:
                 announcements.of_lost_champion(joined, champion.version, at)
-    made = decisions.read(ledger, since=at - pd.Timedelta(1, "us"), until=at)
-    return Decided(made, DayRecord.load(lake, DECISION, day).verdicts)
+    return Decided(day, lake, ledger)
 
 
 def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) -> Bundle | NoModelYet:

@@ -11,7 +11,7 @@ set against, whatever changed the champion.
 from dataclasses import dataclass
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, true, update
 
 from earlysignal_core.ledger import freezes, rows, schema
 from earlysignal_core.ledger.connection import Ledger, remembered
@@ -62,14 +62,12 @@ class Deployment:
     predecessor: int | None
 
 
-@remembered
 def champion(ledger: Ledger) -> Deployment | None:
     """Return the model that serves, or None before the first promotion."""
-    with ledger.begin() as connection:
-        return _champion(connection)
+    return next((deployed for deployed in _standing(ledger) if deployed.role is Role.CHAMPION), None)
 
 
-@remembered
+@remembered(_table)
 def previous_champion(ledger: Ledger) -> Deployment | None:
     """Return the deployment to which a roll-back would return, or None where there is none."""
     with ledger.begin() as connection:
@@ -82,14 +80,12 @@ def not_before_what_is_deployed(ledger: Ledger, at: pd.Timestamp) -> pd.Timestam
 
     A day's steps act at moments of their own, and a person may have promoted a model since.
     """
-    with ledger.begin() as connection:
-        return max([at, *(deployed.since for deployed in standing(connection, _table.c.until.is_(None)))])
+    return max([at, *(deployed.since for deployed in _standing(ledger))])
 
 
 def challengers(ledger: Ledger) -> list[Deployment]:
     """Return the models that score beside the champion, oldest first."""
-    with ledger.begin() as connection:
-        return standing(connection, _table.c.role == Role.CHALLENGER)
+    return [deployed for deployed in _standing(ledger) if deployed.role is Role.CHALLENGER]
 
 
 def history(ledger: Ledger) -> pd.DataFrame:
@@ -278,6 +274,12 @@ def _end_champion(connection: Connection, champion: Deployment, decision: Decisi
     for green in standing(connection, on_a_ramp):
         end(connection, green, decision, ended_by)
         begin(connection, Role.CHALLENGER, green.version, decision, ended_by)
+
+
+@remembered(_table)
+def _standing(ledger: Ledger) -> tuple[Deployment, ...]:
+    with ledger.begin() as connection:
+        return tuple(standing(connection, true()))
 
 
 def _champion(connection: Connection) -> Deployment | None:
