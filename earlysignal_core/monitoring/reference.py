@@ -16,7 +16,7 @@ from earlysignal_core.datasets.comparison import FloatArray, ks_distance
 from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.datasets.splits import Part
 from earlysignal_core.errors import LakeError
-from earlysignal_core.lake import Lake
+from earlysignal_core.lake import Lake, parquet
 from earlysignal_core.models.bundle import FOLDER, Bundle
 from earlysignal_core.models.calibration import Calibration
 from earlysignal_core.models.ensemble import refit
@@ -85,9 +85,7 @@ class Reference:
 
     def save(self, lake: Lake) -> None:
         """Write it beside its model; what stands there already stays, as models never change."""
-        sink = io.BytesIO()
-        pq.write_table(pa.Table.from_pandas(self.frame, preserve_index=False), sink, compression="zstd")
-        lake.claim(f"{FOLDER}/{self.version}/{FILE}", sink.getvalue())
+        lake.claim(f"{FOLDER}/{self.version}/{FILE}", parquet(self.frame, compression="zstd"))
 
     @classmethod
     def load(cls, lake: Lake, version: str) -> "Reference":
