@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from earlysignal_core.evaluation.calibration import expected_accuracy
 from earlysignal_core.evaluation.metrics import watched
-from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, window_return
+from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, portfolio_values, window_return
 from earlysignal_core.evaluation.ranking import resampled_auc
 from earlysignal_core.evaluation.resampling import (
     LEVEL,
@@ -225,16 +225,15 @@ def _financial(
         excess, selected, judged, Resamples.draw(_days(rows["announced_on"]), seed=0), cost_bps=cost_bps
     )
     company = pd.Series(rows["company"].to_numpy(), index=rows["event"])
-    chosen, everyone = (
-        calendar_time_portfolio(positions, company[which], cost_bps=cost_bps) for which in (selected, judged)
-    )
+    chosen = calendar_time_portfolio(positions, company[selected], cost_bps=cost_bps)
+    everyone = portfolio_values(positions, company[judged], cost_bps=cost_bps)
     table = [
         _row("top_decile_return_7d", returns.selected, returns.n, returns.rest.value, "the other announcements"),
         _row("top_decile_return_7d_net", returns.net, returns.n, 0.0, "not trading; after costs"),
     ]
     for name in ("sharpe", "information_ratio", "max_drawdown"):
-        base = everyone.figures[name].value
-        table.append(_row(name, chosen.figures[name], chosen.invested, base, "a portfolio of all announcements"))
+        held_against = "a portfolio of all announcements"
+        table.append(_row(name, chosen.figures[name], chosen.invested, everyone[name], held_against))
     return table
 
 

@@ -1,5 +1,6 @@
 """What was served, as the monitors take it: one row an event, and nothing that was not known at the moment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -53,6 +54,7 @@ _PENDING = ["announced_on", "predicted_probability", "threshold"]
 _NO_MOMENTS = np.empty(0, dtype="datetime64[ns]")
 _NO_RESULTS = first_results(no_rows("earnings"))
 _OF_A_ROW = ["id", "event", "symbol", "as_of", "prediction_date", "predicted_probability"]
+_INNER = ("id", "prediction_date")
 _OF_AN_EVENT = [*_OF_A_ROW, "announced_on", "model_version", "threshold"]
 
 
@@ -102,7 +104,14 @@ class Retrains:
     last_season_retrain: pd.Timestamp | None
 
 
-def recent_rows(ledger: Ledger, now: pd.Timestamp, days: int, version: str | None = None) -> pd.DataFrame:
+def recent_rows(
+    ledger: Ledger,
+    now: pd.Timestamp,
+    days: int,
+    version: str | None = None,
+    *,
+    features: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Return the rows of the last days, one an event, as they were recorded.
 
     Parameters
@@ -112,26 +121,28 @@ def recent_rows(ledger: Ledger, now: pd.Timestamp, days: int, version: str | Non
     days : int
     version : str, optional
         What this model said, as champion or in shadow, instead of what was served.
+    features : sequence of str, optional
+        Those that are asked for; by default all of the catalogue.
 
     Returns
     -------
     DataFrame
         ``event, symbol, as_of, probability`` (NaN where nothing could be served) and a float64 column for each
-        feature, in the order in which they were recorded. Of several predictions of one event it is the last that has
-        a probability. One that was made without knowing any feature tells nothing of them and is left out.
+        feature (NaN where it is not known), in the order in which they were recorded. Of several predictions of one
+        event it is the last that has a probability. One that was made without knowing any feature tells nothing of
+        them and is left out.
     """
     chosen: dict[str, Any] = {"served": True} if version is None else {"versions": [version]}
     found = predictions.read(ledger, now - days * _DAY, now, features=True, columns=_OF_A_ROW, **chosen)
-    features = [name for name in found.columns if name not in _OF_A_ROW]
+    recorded, values = found.columns[len(_OF_A_ROW) :], found.iloc[:, len(_OF_A_ROW) :].to_numpy(dtype="float64")
     last = np.sort(_last_of_each_event(found))  # in the order of the ids
-    values = found[features].to_numpy(dtype="float64")[last]
-    known = ~np.isnan(values).all(axis=1)
-    told = found[["event", "symbol", "as_of", "predicted_probability"]].iloc[last[known]].reset_index(drop=True)
-    # A feature that no row has is missing in all, also where there are no rows.
-    absent = [name for name in catalogue() if name not in features]
-    values = np.hstack([values[known], np.full((len(told), len(absent)), np.nan)])
-    rows: pd.DataFrame = pd.concat([told, pd.DataFrame(values, columns=[*features, *absent])], axis=1)
-    return rows.rename(columns={"predicted_probability": "probability"})
+    last = last[~np.isnan(values[last]).all(axis=1)]
+    told = {_RENAMED.get(name, name): found[name].array.take(last) for name in _OF_A_ROW if name not in _INNER}
+    names = list(catalogue()) if features is None else features
+    # What no row has is missing in all, also where there are no rows: the column behind the last one.
+    values = np.column_stack([values[last], np.full(len(last), np.nan)])[:, recorded.get_indexer(pd.Index(names))]
+    rows: pd.DataFrame = pd.concat([pd.DataFrame(told), pd.DataFrame(values, columns=list(names))], axis=1)
+    return rows
 
 
 def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> Judged:
@@ -269,9 +280,9 @@ def _arrived(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:
 
 def _last_of_each_event(found: pd.DataFrame) -> IntArray:
     """Return where, of each event, the last prediction with a probability is, or the last; in the order of these."""
-    answered = found["predicted_probability"].notna()
-    order = np.lexsort([found["id"], found["prediction_date"], answered])
-    again = found["event"].iloc[order].duplicated(keep="last").to_numpy()
+    made, answered = found["prediction_date"].to_numpy("datetime64[ns]"), found["predicted_probability"].notna()
+    order = np.lexsort([found["id"].to_numpy(), made, answered.to_numpy()])
+    again = found["event"].take(order).duplicated(keep="last").to_numpy()
     return np.asarray(order[~again], dtype=np.int64)
 
 
@@ -299,14 +310,14 @@ def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp
 
     ``came`` says whether it has been announced.
     """
-    chosen = rows.iloc[np.sort(_last_of_each_event(rows))].reset_index(drop=True)
-    chosen = chosen.rename(columns={"announced_on": "expected_on"})
+    last = np.sort(_last_of_each_event(rows))
+    chosen = {name: rows[name].array.take(last) for name in rows}
     place = announcements.index.get_indexer(pd.Index(chosen["event"]))
     came = announcements[KNOWABLE].array.take(place, allow_fill=True) <= now
-    announced_on = chosen["expected_on"].to_numpy(copy=True)
+    announced_on = np.array(chosen["announced_on"], dtype="datetime64[ns]")
     announced_on[came] = announcements["announced_on"].to_numpy()[place[came]]
     session = announcements["session"].array.take(np.where(came, place, -1), allow_fill=True)
-    return chosen.assign(announced_on=announced_on, session=session, came=came)
+    return pd.DataFrame({**chosen, "announced_on": announced_on, "session": session, "came": came})
 
 
 def _returns(
