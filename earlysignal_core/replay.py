@@ -5,7 +5,9 @@ and records. It sees the data as a day saw it, decides what that day would have 
 of a tape wait for a retrain that is due. Two replays of the same data and settings give the same decisions.
 """
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from time import process_time
@@ -234,8 +236,7 @@ def replay(
     production = Production(Overlay(lake.url, shown, folder), ledger, chosen, policy.causes, is_lived_again=True)
     span = pd.date_range(first, last)
     watched, retrains, seconds = [], [], 0.0
-    # A day chooses from hundreds of small frames: text as Python's objects, not as Arrow's, takes a third of the time.
-    with pd.option_context("mode.string_storage", "python"):
+    with _for_many_days():
         for done, day in enumerate(span):
             progress(f"{policy} {day:%Y-%m-%d}", done, len(span))
             watched.append(_live(day, production))
@@ -257,6 +258,21 @@ def replay(
         score,
         seconds,
     )
+
+
+@contextmanager
+def _for_many_days() -> Iterator[None]:
+    """Spare what one day does not mind, and a thousand do.
+
+    A day chooses from hundreds of small frames, which is quicker where text is kept as Python's objects and not as
+    Arrow's. And what stands when the days begin is no garbage, so that it need not be looked through for any.
+    """
+    gc.freeze()
+    try:
+        with pd.option_context("mode.string_storage", "python"):
+            yield
+    finally:
+        gc.unfreeze()
 
 
 def _expect_days(source: SourceDescription, first: pd.Timestamp, last: pd.Timestamp) -> None:

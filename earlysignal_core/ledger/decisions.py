@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 
 import pandas as pd
 from sqlalchemy import Connection, insert, select
 
 from earlysignal_core.ledger import rows, schema
-from earlysignal_core.ledger.connection import Ledger, remembered
+from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.encoding import legible, numbers
 from earlysignal_core.ledger.errors import LedgerError
 from earlysignal_core.ledger.moments import utc
@@ -87,16 +86,6 @@ def read(
         frame = rows.read(connection, statement.limit(last)).iloc[::-1].reset_index(drop=True)
     frame.insert(2, "day", frame["at"].dt.tz_localize(None).dt.normalize())
     return frame.assign(figures=frame["figures"].map(numbers))
-
-
-@remembered(schema.decisions)
-def last_figures(ledger: Ledger, kind: DecisionKind, subject: str) -> Mapping[str, float] | None:
-    """Return the figures of the last decision of a kind on a subject; None where there is none."""
-    table = schema.decisions.c
-    statement = select(table.figures).where(table.kind == kind, table.subject == subject).order_by(table.id.desc())
-    with ledger.begin() as connection:
-        found = connection.scalar(statement.limit(1))
-    return None if found is None else MappingProxyType(numbers(found))
 
 
 def write(connection: Connection, decision: Decision, subject: str | None) -> int:

@@ -8,7 +8,9 @@ its answers on a ramp, which goes back into shadow. So nobody ever takes answers
 set against, whatever changed the champion.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, true, update
@@ -16,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, selec
 from earlysignal_core.ledger import freezes, rows, schema
 from earlysignal_core.ledger.connection import Ledger, remembered
 from earlysignal_core.ledger.decisions import Decision, expect, write
+from earlysignal_core.ledger.encoding import numbers
 from earlysignal_core.ledger.errors import ConflictError, LedgerError
 from earlysignal_core.ledger.moments import from_database, utc
 from earlysignal_core.ledger.vocabulary import ABTestStatus, DecisionKind, Role
@@ -73,6 +76,16 @@ def previous_champion(ledger: Ledger) -> Deployment | None:
     with ledger.begin() as connection:
         current = _champion(connection)
         return _by_id(connection, current.predecessor) if current and current.predecessor else None
+
+
+@remembered(_table)  # every promotion begins a deployment
+def promoted_with(ledger: Ledger, version: str) -> Mapping[str, float]:
+    """Return the figures of the decision by which a model was promoted last; none where it never was."""
+    table = schema.decisions.c
+    statement = select(table.figures).where(table.kind == DecisionKind.PROMOTION, table.subject == version)
+    with ledger.begin() as connection:
+        found = connection.scalar(statement.order_by(table.id.desc()).limit(1))
+    return MappingProxyType(numbers(found or {}))
 
 
 def not_before_what_is_deployed(ledger: Ledger, at: pd.Timestamp) -> pd.Timestamp:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 from sqlalchemy import Select, Table, select
 
 from earlysignal_core.ledger import rows
@@ -49,7 +48,7 @@ class Growing:
             told = self._taken(told)
             if self.told:
                 told = pd.concat([pd.DataFrame(self.told, copy=False), told], ignore_index=True)
-            self.told = {str(name): _in_one_piece(told[name].array) for name in told}
+            self.told = {str(name): told[name].array for name in told}
 
     def __len__(self) -> int:
         return len(self.told["id"]) if self.told else 0
@@ -61,9 +60,3 @@ class Growing:
     def _taken(self, new: pd.DataFrame) -> pd.DataFrame:
         """Return the columns to keep of what is new."""
         return new
-
-
-def _in_one_piece(values: Any) -> Any:
-    """Return a column whose text lies in one piece of memory: what was put together is slow to choose from."""
-    pieces = pa.array(values) if values.dtype == "str" else None
-    return pd.array(pieces.combine_chunks(), dtype="str") if isinstance(pieces, pa.ChunkedArray) else values

@@ -216,11 +216,11 @@ def _financial(
     rows: pd.DataFrame, earlier: pd.DataFrame, positions: pd.DataFrame, cost_bps: float
 ) -> list[dict[str, Any]]:
     """Return what the top 10 % earned, beside all that could be judged."""
-    known = pd.concat([earlier[["as_of", "probability"]], rows[["as_of", "probability"]]])
-    limit = limits(rows["as_of"], known["as_of"], known[["probability"]].to_numpy("float64"))[:, 0]
-    judged = ~np.isnan(limit)
-    selected = rows["probability"].to_numpy("float64") > limit
-    excess = (rows["return_7d"] - rows["benchmark_7d"]).to_numpy("float64")
+    probability = rows["probability"].to_numpy("float64")
+    history = np.concatenate([earlier["probability"].to_numpy("float64"), probability])[:, None]
+    limit = limits(rows["as_of"], pd.concat([earlier["as_of"], rows["as_of"]]), history)[:, 0]
+    judged, selected = ~np.isnan(limit), probability > limit
+    excess = rows["return_7d"].to_numpy("float64") - rows["benchmark_7d"].to_numpy("float64")
     returns = window_return(
         excess, selected, judged, Resamples.draw(_days(rows["announced_on"]), seed=0), cost_bps=cost_bps
     )
