@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import ThreadpoolController
 
 from earlysignal_core import daily
 from earlysignal_core.audit.announcements import companies_of
@@ -235,11 +236,12 @@ def replay(
     chosen = settings.model_copy(update={"strict_rules": settings.strict_rules or policy is Policy.STRICT})
     production = Production(Overlay(lake.url, shown, folder), ledger, chosen, policy.causes, is_lived_again=True)
     span = pd.date_range(first, last)
-    watched, retrains, seconds = [], [], 0.0
+    watched, retrains, seconds, threads = [], [], 0.0, ThreadpoolController()
     with _for_many_days():
         for done, day in enumerate(span):
             progress(f"{policy} {day:%Y-%m-%d}", done, len(span))
-            watched.append(_live(day, production))
+            with threads.limit(limits=1):  # for sums as small as a day's they wait for each other, busily
+                watched.append(_live(day, production))
             request = retrain_requests.in_flight(ledger)
             if request is not None and retrain_policy.may_start(request, day):
                 started = timer()
