@@ -7,6 +7,7 @@ What a step computes lives in the rooms below; here stands what it reads, what i
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 
 import pandas as pd
@@ -97,8 +98,8 @@ class Predicted:
 
     Attributes
     ----------
-    rows : DataFrame
-        What was served, as of `ledger.predictions.read` with features.
+    day : Timestamp
+    ledger : Ledger
     champion : str or None
         The model that was asked; None before the first promotion, and then nothing is predicted.
     missed : DataFrame
@@ -107,10 +108,16 @@ class Predicted:
         The model that took over from a champion that failed.
     """
 
-    rows: pd.DataFrame
+    day: pd.Timestamp
+    ledger: Ledger
     champion: str | None
     missed: pd.DataFrame
     rolled_back_to: str | None = None
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """What was served, as of `ledger.predictions.read` with features; read when it is asked for."""
+        return _served(self.day, self.ledger)
 
 
 def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None = None) -> Predicted:
@@ -141,7 +148,12 @@ def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None 
         examples = examples[~examples["event"].isin(missed["event"])].reset_index(drop=True)
         if champion is not None and len(examples):
             back = _answer(day, production, examples, at)
-    return Predicted(served_between(ledger, first, last), version, missed, None if back is None else back.version)
+    return Predicted(day, ledger, version, missed, None if back is None else back.version)
+
+
+def _served(day: pd.Timestamp, ledger: Ledger) -> pd.DataFrame:
+    last = Hour.PREDICT.of(day)
+    return served_between(ledger, last - _ONE_DAY, last)
 
 
 def _answer(
@@ -175,9 +187,8 @@ def _still() -> float:
 
 def choose_stocks(day: pd.Timestamp, production: Production) -> pd.DataFrame:
     """Rank what was served on a day, select the top 10 %, and say why (`serving.predicting.rank_and_explain`)."""
-    at = Hour.PREDICT.of(day)
-    rows = served_between(production.ledger, at - _ONE_DAY, at)
-    chosen = rank_and_explain(production.ledger, production.models, rows, at)
+    rows = _served(day, production.ledger)
+    chosen = rank_and_explain(production.ledger, production.models, rows, Hour.PREDICT.of(day))
     production.lake.write(SELECTION, day.date(), chosen)
     return chosen
 
