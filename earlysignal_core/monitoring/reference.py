@@ -116,6 +116,11 @@ class Reference:
         return dict(zip(self.features, samples(self.frame[self.features].to_numpy("float64")), strict=True))
 
     @cached_property
+    def forecasts(self) -> FloatArray:
+        """The sorted probabilities."""
+        return sample(self.frame["probability"])
+
+    @cached_property
     def usual(self) -> dict[str, float]:
         """How far a month of the training period itself lay from all of it: 95 % of the months lay no further.
 
@@ -137,9 +142,9 @@ class Reference:
 
     def season(self, middle: pd.Timestamp) -> pd.DataFrame:
         """Return the rows of the same season of earlier years as a moment."""
-        apart = (self.frame["as_of"] - middle).dt.total_seconds() / 86_400
+        apart = (self.frame["as_of"].to_numpy("datetime64[ns]") - middle.to_datetime64()) / np.timedelta64(1, "D")
         to_nearest = (apart + _YEAR / 2) % _YEAR - _YEAR / 2
-        return self.frame[to_nearest.abs() <= SEASON_DAYS]
+        return self.frame[np.abs(to_nearest) <= SEASON_DAYS]
 
 
 def keep_reference(lake: Lake, bundle: Bundle, rows: pd.DataFrame) -> None:
