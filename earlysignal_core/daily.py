@@ -7,6 +7,7 @@ What a step computes lives in the rooms below; here stands what it reads, what i
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from time import perf_counter
 
 import pandas as pd
@@ -98,8 +99,8 @@ class Predicted:
 
     Attributes
     ----------
-    rows : DataFrame
-        What was served, as of `ledger.predictions.read` with features.
+    day : Timestamp
+    ledger : Ledger
     champion : str or None
         The model that was asked; None before the first promotion, and then nothing is predicted.
     missed : DataFrame
@@ -108,10 +109,16 @@ class Predicted:
         The model that took over from a champion that failed.
     """
 
-    rows: pd.DataFrame
+    day: pd.Timestamp
+    ledger: Ledger
     champion: str | None
     missed: pd.DataFrame
     rolled_back_to: str | None = None
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """What was served, as of `ledger.predictions.read` with features; read when it is asked for."""
+        return _served(self.day, self.ledger)
 
 
 def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None = None) -> Predicted:
@@ -142,7 +149,12 @@ def predict(day: pd.Timestamp, production: Production, now: pd.Timestamp | None 
         examples = examples[~examples["event"].isin(missed["event"])].reset_index(drop=True)
         if champion is not None and len(examples):
             back = _answer(day, production, examples, at)
-    return Predicted(served_between(ledger, first, last), version, missed, None if back is None else back.version)
+    return Predicted(day, ledger, version, missed, None if back is None else back.version)
+
+
+def _served(day: pd.Timestamp, ledger: Ledger) -> pd.DataFrame:
+    last = Hour.PREDICT.of(day)
+    return served_between(ledger, last - _ONE_DAY, last)
 
 
 def _answer(
@@ -176,9 +188,8 @@ def _still() -> float:
 
 def choose_stocks(day: pd.Timestamp, production: Production) -> pd.DataFrame:
     """Rank what was served on a day, select the top 10 %, and say why (`serving.predicting.rank_and_explain`)."""
-    at = Hour.PREDICT.of(day)
-    rows = served_between(production.ledger, at - _ONE_DAY, at)
-    chosen = rank_and_explain(production.ledger, production.models, rows, at)
+    rows = _served(day, production.ledger)
+    chosen = rank_and_explain(production.ledger, production.models, rows, Hour.PREDICT.of(day))
     production.lake.write(SELECTION, day.date(), chosen)
     return chosen
 
@@ -246,18 +257,29 @@ def measure(day: pd.Timestamp, production: Production) -> DayRecord:
 
 @dataclass(frozen=True)
 class Decided:
-    """What a day has decided.
+    """What a day has decided, read when it is asked for.
 
     Attributes
     ----------
-    decisions : DataFrame
-        As of `ledger.decisions.read`.
-    lines : DataFrame
-        Every line of the tree with its verdict, as of `monitoring.day_record.verdict_rows`.
+    day : Timestamp
+    lake : Lake
+    ledger : Ledger
     """
 
-    decisions: pd.DataFrame
-    lines: pd.DataFrame
+    day: pd.Timestamp
+    lake: Lake
+    ledger: Ledger
+
+    @property
+    def decisions(self) -> pd.DataFrame:
+        """The decisions, as of `ledger.decisions.read`."""
+        at = Hour.DECIDE.of(self.day)
+        return decisions.read(self.ledger, since=at - pd.Timedelta(1, "us"), until=at)
+
+    @property
+    def lines(self) -> pd.DataFrame:
+        """Every line of the tree with its verdict, as of `monitoring.day_record.verdict_rows`."""
+        return DayRecord.load(self.lake, DECISION, self.day).verdicts
 
 
 def decide(day: pd.Timestamp, production: Production) -> Decided:
@@ -265,7 +287,7 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
 
     All of it, or nothing.
 
-    Of a finished day, what was decided is read back.
+    Of a finished day, what was decided stands.
     """
     lake, ledger, at = production.lake, production.ledger, Hour.DECIDE.of(day)
     if not production.is_finished(day):
@@ -295,8 +317,7 @@ def decide(day: pd.Timestamp, production: Production) -> Decided:
                 announcements.of_limits(joined, record, _day_before(lake, record, champion), at)
             if champion is not None and is_lost:
                 announcements.of_lost_champion(joined, champion.version, at)
-    made = decisions.read(ledger, since=at - pd.Timedelta(1, "us"), until=at)
-    return Decided(made, DayRecord.load(lake, DECISION, day).verdicts)
+    return Decided(day, lake, ledger)
 
 
 def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) -> Bundle | NoModelYet:

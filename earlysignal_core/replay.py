@@ -5,7 +5,9 @@ and records. It sees the data as a day saw it, decides what that day would have 
 of a tape wait for a retrain that is due. Two replays of the same data and settings give the same decisions.
 """
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from time import process_time
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import ThreadpoolController
 
 from earlysignal_core import daily
 from earlysignal_core.audit.announcements import companies_of
@@ -233,15 +236,17 @@ def replay(
     chosen = settings.model_copy(update={"strict_rules": settings.strict_rules or policy is Policy.STRICT})
     production = Production(Overlay(lake.url, shown, folder), ledger, chosen, policy.causes, is_lived_again=True)
     span = pd.date_range(first, last)
-    watched, retrains, seconds = [], [], 0.0
-    for done, day in enumerate(span):
-        progress(f"{policy} {day:%Y-%m-%d}", done, len(span))
-        watched.append(_live(day, production))
-        request = retrain_requests.in_flight(ledger)
-        if request is not None and retrain_policy.may_start(request, day):
-            started = timer()
-            retrains.append(_retrain(day, production, request))
-            seconds += timer() - started
+    watched, retrains, seconds, threads = [], [], 0.0, ThreadpoolController()
+    with _for_many_days():
+        for done, day in enumerate(span):
+            progress(f"{policy} {day:%Y-%m-%d}", done, len(span))
+            with threads.limit(limits=1):  # for sums as small as a day's they wait for each other, busily
+                watched.append(_live(day, production))
+            request = retrain_requests.in_flight(ledger)
+            if request is not None and retrain_policy.may_start(request, day):
+                started = timer()
+                retrains.append(_retrain(day, production, request))
+                seconds += timer() - started
     progress(str(policy), len(span), len(span))
     answers, score = _score(production, last)
     return Replay(
@@ -255,6 +260,21 @@ def replay(
         score,
         seconds,
     )
+
+
+@contextmanager
+def _for_many_days() -> Iterator[None]:
+    """Spare what one day does not mind, and a thousand do.
+
+    A day chooses from hundreds of small frames, which is quicker where text is kept as Python's objects and not as
+    Arrow's. And what stands when the days begin is no garbage, so that it need not be looked through for any.
+    """
+    gc.freeze()
+    try:
+        with pd.option_context("mode.string_storage", "python"):
+            yield
+    finally:
+        gc.unfreeze()
 
 
 def _expect_days(source: SourceDescription, first: pd.Timestamp, last: pd.Timestamp) -> None:

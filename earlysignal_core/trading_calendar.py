@@ -15,6 +15,8 @@ FIRST_DAY, LAST_DAY = "1990-01-01", "2035-12-31"
 HORIZON_DAYS = 7
 NEW_YORK = "America/New_York"
 
+Moments = npt.NDArray[np.datetime64]
+
 
 @lru_cache(maxsize=1)
 def _schedule() -> tuple[pd.DatetimeIndex, pd.DatetimeIndex]:
@@ -44,8 +46,26 @@ def position(days: Any) -> npt.NDArray[np.int64]:
     -------
     ndarray of int64, shape (n,)
     """
-    wanted = pd.DatetimeIndex(days).as_unit("ns")
-    return np.asarray(sessions().searchsorted(wanted, side="right") - 1, dtype=np.int64)
+    wanted = np.asarray(days if isinstance(days, np.ndarray) else pd.DatetimeIndex(days), dtype="datetime64[ns]")
+    return np.asarray(_sessions().searchsorted(wanted, side="right") - 1, dtype=np.int64)
+
+
+@lru_cache(maxsize=1)
+def _sessions() -> Moments:
+    return np.asarray(sessions(), dtype="datetime64[ns]")
+
+
+def days_in_new_york(moments: pd.Series) -> Moments:
+    """Return the day of each moment (with a time zone) in New York, without a time zone."""
+    days, begins = _days()
+    return days[begins.searchsorted(moments.to_numpy("datetime64[ns]"), side="right") - 1]
+
+
+@lru_cache(maxsize=1)
+def _days() -> tuple[Moments, Moments]:
+    """Return every day from 1990 to 2035 and the moment (UTC) at which it begins in New York."""
+    days = pd.date_range(FIRST_DAY, LAST_DAY, unit="ns")
+    return days.to_numpy(), days.tz_localize(NEW_YORK).tz_convert("UTC").to_numpy("datetime64[ns]")
 
 
 def as_of(announced_on: Any) -> pd.DatetimeIndex:

@@ -62,7 +62,7 @@ def _typed(table: Table, frame: pd.DataFrame, partition: str | None) -> pd.DataF
             problem = f"column `{name}` has type {values.dtype} where {wanted} is due"
             row = f"{values.notna().to_numpy().argmax()} ({name}={values.dropna().iloc[0]!r})"
             raise TableError(table.name, problem, f"write it as {wanted}", row, partition)
-        columns[name] = _cast(values, wanted)
+        columns[name] = _cast(values, column.dtype.type)
     return pd.DataFrame(columns).reset_index(drop=True)
 
 
@@ -80,7 +80,8 @@ def _fits(values: pd.Series, wanted: str) -> bool:
 
 def _cast(values: pd.Series, wanted: Any) -> pd.Series:
     if values.isna().all():  # of whatever type: an empty column has none
-        empty: pd.Series = pd.Series(pd.NaT if "datetime" in wanted else None, index=values.index, dtype=wanted)
+        nothing = pd.NaT if "datetime" in str(wanted) else None
+        empty: pd.Series = pd.Series(nothing, index=values.index, dtype=wanted)
         return empty
     if wanted == "float64":
         return pd.Series(values.to_numpy(dtype="float64", na_value=np.nan), index=values.index)

@@ -1,3 +1,4 @@
+import io
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from earlysignal_core.errors import LakeError, MissingPartitionError
-from earlysignal_core.lake import Lake, RememberingLake
+from earlysignal_core.lake import Lake, RememberingLake, parquet
 from earlysignal_core.quarters import Quarter
 
 Q1, Q2 = Quarter(2018, 1), Quarter(2018, 2)
@@ -25,6 +26,24 @@ def rows(*values: float) -> pd.DataFrame:
 @pytest.fixture(params=["folder", "memory"])
 def lake(request: pytest.FixtureRequest, tmp_path: Path) -> Lake:
     return Lake(str(tmp_path / "lake") if request.param == "folder" else f"memory://{tmp_path.name}")
+
+
+def test_the_same_rows_are_the_same_bytes_however_pandas_keeps_their_text() -> None:
+    files = []
+    for storage in ("python", "pyarrow"):
+        with pd.option_context("mode.string_storage", storage):
+            frame = rows(1.0, 2.0).assign(
+                note=pd.array([None, None], dtype="str"),
+                flag=pd.array([True, None], dtype="boolean"),
+                day=pd.to_datetime(["2018-01-02", None], utc=True),
+            )
+        assert frame["symbol"].dtype.storage == storage
+        odd = frame.assign(thing=pd.Series([None, "text"], dtype="object"))
+        files.append([parquet(each, compression="snappy") for each in (frame, frame.iloc[:0], odd)])
+    assert files[0] == files[1]
+    plain = io.BytesIO()
+    frame.to_parquet(plain, index=False)
+    assert files[1][0] == plain.getvalue(), "as pandas writes them"
 
 
 def test_what_was_written_is_read_back(lake: Lake) -> None:

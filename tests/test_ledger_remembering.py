@@ -3,14 +3,15 @@
 import pandas as pd
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledgers import NOW, empty, later, prediction
+from ledgers import NOW, decision, empty, later, prediction
 from pandas.testing import assert_frame_equal
+from sqlalchemy import Connection, event
 
-from earlysignal_core.ledger import outcomes, prediction_requests, predictions
+from earlysignal_core.ledger import deployments, outcomes, prediction_requests, predictions
 from earlysignal_core.ledger.connection import Ledger, RememberingLedger
 from earlysignal_core.ledger.outcomes import Outcome
 from earlysignal_core.ledger.prediction_requests import PredictionRequest
-from earlysignal_core.ledger.vocabulary import Fallback, Horizon, OutcomeStatus
+from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, Horizon, OutcomeStatus
 
 OBSERVED, NO_EVENT, DELISTED = OutcomeStatus.OBSERVED, OutcomeStatus.NO_EVENT, OutcomeStatus.DELISTED
 _days = st.integers(1, 30).map(float)
@@ -74,6 +75,28 @@ def test_what_a_transaction_undoes_is_not_remembered(ledger: Ledger) -> None:
             pass
         assert outcomes.standing(remembering, later(-1), NOW)["has_label"].tolist() == [False]
         assert pd.isna(outcomes.read(remembering, later(-1), NOW, known_at=later(9))["status"]).all()
+
+
+def test_what_was_read_is_kept_until_its_table_is_written(ledger: Ledger) -> None:
+    asked: list[Connection] = []
+    with RememberingLedger(ledger._url, ledger.schema) as remembering:
+        event.listen(remembering._engine, "begin", asked.append)
+        for _ in range(2):
+            assert deployments.champion(remembering) is None
+        predictions.record(remembering, [prediction(1)])
+        before = len(asked)
+        assert deployments.champion(remembering) is None
+        assert len(asked) == before, "predictions say nothing of deployments"
+        deployments.promote(remembering, "v9.0.0", decision(DecisionKind.PROMOTION), over=None)
+        assert deployments.champion(remembering) == deployments.champion(ledger) is not None
+
+
+def test_what_is_asked_beside_a_transaction_is_asked_again_after_it(ledger: Ledger) -> None:
+    with RememberingLedger(ledger._url, ledger.schema) as remembering:
+        with remembering.transaction() as joined:
+            deployments.promote(joined, "v9.0.0", decision(DecisionKind.PROMOTION), over=None)
+            assert deployments.champion(remembering) is None
+        assert deployments.champion(remembering) is not None
 
 
 def test_requests_are_remembered_as_they_stand(ledger: Ledger) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from earlysignal_core.evaluation.outcomes import outcome_returns
-from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, window_return
+from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, portfolio_values, window_return
 from earlysignal_core.evaluation.resampling import Resamples
 from earlysignal_core.evaluation.top_decile import limits, top_decile
 from earlysignal_core.trading_calendar import as_of, sessions
@@ -152,6 +152,13 @@ def test_portfolio_by_hand():
     residual = np.sqrt(((own - alpha - beta * market) ** 2).sum() / 2)
     assert value["information_ratio"] == pytest.approx(np.sqrt(252) * alpha / residual)
     assert found.figures["sharpe"].reason == "no interval from 1 blocks of 5 sessions (needs 10)"
+
+
+def test_the_figures_of_a_portfolio_can_be_had_without_their_intervals():
+    for chosen in (["A", "B", "C"], []):
+        whole = calendar_time_portfolio(TWO, each_its_own(chosen), cost_bps=10)
+        alone = portfolio_values(TWO, each_its_own(chosen), cost_bps=10)
+        assert_array_equal([alone[name] for name in whole.figures], [f.value for f in whole.figures.values()])
 
 
 def test_costs_are_charged_once_on_each_side():

@@ -1,7 +1,7 @@
 import pandas as pd
 
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.trading_calendar import as_of, cutoff, position, sessions
+from earlysignal_core.trading_calendar import as_of, cutoff, days_in_new_york, position, sessions
 
 
 def moment(text: str) -> pd.Timestamp:
@@ -21,6 +21,15 @@ def test_before_a_weekend_and_a_holiday_it_is_the_last_session_before() -> None:
         moment("2016-04-15 20:00"),
         moment("2016-03-24 20:00"),
     ]
+
+
+def test_the_day_in_new_york_begins_at_its_own_midnight_in_winter_and_in_summer() -> None:
+    around = [
+        f"{day} {time}" for day in ("2016-01-15", "2016-07-15") for time in ("03:59:59", "04:00", "04:59", "05:00")
+    ]
+    moments = pd.Series(pd.to_datetime(around, utc=True, format="mixed")).dt.as_unit("ns")
+    expected = moments.dt.tz_convert("America/New_York").dt.tz_localize(None).dt.normalize()
+    assert pd.Series(days_in_new_york(moments)).dt.strftime("%m-%d").tolist() == expected.dt.strftime("%m-%d").tolist()
 
 
 def test_an_early_close_counts_as_the_close() -> None:

@@ -1,6 +1,7 @@
 """Announcements that are missing, doubled, or that change their share basis; surprises that cannot be computed."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -110,11 +111,12 @@ def companies_of(symbols: pd.Series, classes: Mapping[str, str]) -> pd.Series:
 def _twins(earnings: pd.DataFrame) -> pd.DataFrame:
     """Return pairs of symbols with the same announcements, to the day and the cent, and how many there are."""
     number, symbols = pd.factorize(earnings["symbol"], sort=True)
-    rows = earnings[["announced_on", "eps_actual"]].assign(symbol=number)
-    alike = rows[rows.duplicated(["announced_on", "eps_actual"], keep=False)]
-    same = alike.merge(alike, on=["announced_on", "eps_actual"], suffixes=("", "_other"))
-    same = same[same["symbol"] < same["symbol_other"]].sort_values("announced_on")
-    pair = (same["symbol"] * len(symbols) + same["symbol_other"]).to_numpy()
+    day, result = earnings["announced_on"].to_numpy("datetime64[ns]"), earnings["eps_actual"].to_numpy("float64")
+    order = np.lexsort([number, result, day])
+    number, day, result = number[order], day[order], result[order]
+    one, other = _pairs(_same_as_before(day) & _same_as_before(result))
+    one, other = one[number[one] < number[other]], other[number[one] < number[other]]
+    pair = number[one] * len(symbols) + number[other]
     pair, first, size = np.unique(pair, return_index=True, return_counts=True)
     announcements = np.bincount(number, minlength=len(symbols))
     symbol, other = np.divmod(pair, max(len(symbols), 1))
@@ -125,10 +127,29 @@ def _twins(earnings: pd.DataFrame) -> pd.DataFrame:
             "symbol": symbols.take(symbol[chosen]),
             "symbol_other": symbols.take(other[chosen]),
             "size": size[chosen],
-            "min": same["announced_on"].iloc[first[chosen]].array,
+            "min": day[one[first[chosen]]],
             "fewest": fewest[chosen],
         }
     )
+
+
+def _pairs(is_like_before: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return all pairs of rows that are alike, in the order of the first; given which are like the row before them."""
+    group, pairs = np.cumsum(~is_like_before), []
+    for step in range(1, len(group)):
+        alike = np.flatnonzero(group[step:] == group[:-step])
+        if not len(alike):
+            break
+        pairs.append([alike, alike + step])
+    one, other = np.concatenate(pairs, axis=1) if pairs else np.empty((2, 0), dtype=np.int64)
+    order = np.argsort(one, kind="stable")
+    return one[order], other[order]
+
+
+def _same_as_before(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Say which values equal the one before them, where what is missing equals what is missing."""
+    same = (values[1:] == values[:-1]) | (pd.isna(values[1:]) & pd.isna(values[:-1]))
+    return np.append(np.zeros(min(1, len(values)), dtype=bool), same)
 
 
 def _twin_findings(earnings: pd.DataFrame) -> Iterator[Finding]:

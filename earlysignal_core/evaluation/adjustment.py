@@ -10,6 +10,7 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import KNOWABLE
+from earlysignal_core.trading_calendar import NEW_YORK
 from earlysignal_core.validation import no_rows
 
 _PRICES = ["open", "high", "low", "close"]
@@ -52,9 +53,12 @@ class Prices:
 
         def chosen(rows: pd.DataFrame) -> pd.DataFrame:
             kept = rows[KNOWABLE] <= moment
-            return rows[kept if symbols is None else kept & rows["symbol"].isin(wanted)]
+            kept = kept if symbols is None else kept & rows["symbol"].isin(wanted)
+            return rows if kept.all() else rows[kept]
 
-        return Prices(chosen(self.bars), None if self.splits is None else chosen(self.splits))
+        # Nothing is known before it has happened, so that what comes later need not be looked at.
+        happened = self.bars["session"].searchsorted(moment.tz_convert(NEW_YORK).tz_localize(None), side="right")
+        return Prices(chosen(self.bars.iloc[:happened]), None if self.splits is None else chosen(self.splits))
 
     def on_one_basis(self) -> pd.DataFrame:
         """Return the bars with every split of the stretch worked in."""

@@ -1,13 +1,13 @@
 """What the prices did after each forecast: returns of two windows, and the daily returns of the tradable one."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from earlysignal_core.audit.level_shifts import price_breaks
 from earlysignal_core.evaluation.resampling import FloatArray, IntArray
-from earlysignal_core.trading_calendar import HORIZON_DAYS, NEW_YORK, position, sessions
+from earlysignal_core.trading_calendar import HORIZON_DAYS, days_in_new_york, position, sessions
 
 # The least number above 0: a price of 0 is none, a volume of 0 is one.
 _TINY = float(np.finfo(np.float64).tiny)
@@ -53,20 +53,19 @@ def outcome_returns(events: pd.DataFrame, prices: pd.DataFrame, benchmark: str) 
     grid = _Grid(prices, pd.Index(events["symbol"].unique()).union([benchmark]))
     stock = grid.rows_of(events["symbol"])
     market = grid.rows_of(pd.Series(benchmark, index=events.index))
-    as_of_day = events["as_of"].dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
-    known, week_later = position(as_of_day), position(as_of_day + pd.Timedelta(days=HORIZON_DAYS))
+    as_of_day = days_in_new_york(events["as_of"])
+    known, week_later = position(as_of_day), position(as_of_day + np.timedelta64(HORIZON_DAYS, "D"))
     entry, reaction = known + 1, _reaction(events)
 
-    returns = pd.DataFrame(index=events.index)
-    for name, first, last, buy in (("7d", known, week_later, grid.close), ("reaction", entry, reaction, grid.open)):
-        for kind, row in (("return", stock), ("benchmark", market)):
-            returns[f"{kind}_{name}"] = grid.change(buy, row, first, last)
-    complete = returns[["return_reaction", "benchmark_reaction"]].notna().all(axis=1).to_numpy()
+    returns = {
+        f"{kind}_{name}": grid.change(buy, row, first, last)
+        for name, first, last, buy in (("7d", known, week_later, grid.close), ("reaction", entry, reaction, grid.open))
+        for kind, row in (("return", stock), ("benchmark", market))
+    }
+    complete = np.flatnonzero(~np.isnan(returns["return_reaction"]) & ~np.isnan(returns["benchmark_reaction"]))
+    held = (entry[complete], reaction[complete], stock[complete], market[complete])
     return Outcomes(
-        returns,
-        _positions(
-            grid, events.loc[complete, "event"], entry[complete], reaction[complete], stock[complete], market[complete]
-        ),
+        pd.DataFrame(returns, index=events.index), _positions(grid, events["event"].iloc[complete].array, *held)
     )
 
 
@@ -98,7 +97,7 @@ def _reaction(events: pd.DataFrame) -> IntArray:
 
 
 def _positions(
-    grid: "_Grid", event: pd.Series, entry: IntArray, last: IntArray, stock: IntArray, market: IntArray
+    grid: "_Grid", event: Any, entry: IntArray, last: IntArray, stock: IntArray, market: IntArray
 ) -> pd.DataFrame:
     length = int((last - entry).max()) + 1 if len(entry) else 0
     step = entry[:, None] + np.arange(length)
@@ -107,7 +106,7 @@ def _positions(
     session = step[row, offset]
     return pd.DataFrame(
         {
-            "event": event.to_numpy()[row],
+            "event": event.take(row),
             "session": sessions()[session],
             "gross": grid.daily(stock, entry, step)[row, offset],
             "benchmark": grid.daily(market, entry, step)[row, offset],

@@ -1,5 +1,7 @@
 """What the top 10 % would have earned: per event, and as a portfolio held day by day. Net of a stated cost."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -150,24 +152,16 @@ def calendar_time_portfolio(
     Calendar-time portfolios: Fama, "Market efficiency, long-term returns, and behavioral finance", Journal of
     Financial Economics 49 (1998). Sharpe, "The Sharpe Ratio", Journal of Portfolio Management 21 (1994).
     """
-    held, of = _held(positions, companies)
-    day = position(held["session"])
-    first = int(day.min()) if len(day) else 0
-    length = int(day.max()) - first + 1 if len(day) else 0
-    number = np.bincount(day - first, minlength=length)
-    net = held["gross"].to_numpy() - held["sides"].to_numpy() * cost_bps * _BASIS_POINT
-    own, market = (
-        np.bincount(day - first, weights=returns, minlength=length) / np.maximum(number, 1)
-        for returns in (net, held["benchmark"].to_numpy())
-    )
-    series = np.stack([own, market, number > 0])
+    held = _held(positions, companies, cost_bps)
+    series, length = held.series, held.length
     values = _figures(series[:, None, :])
     by_days = _figures(series[:, stationary_blocks(length, seed=seed, block=BLOCK)])
-    drawn = Resamples.draw(of, seed=seed)
-    by_companies = _figures(_of_companies(drawn, day - first, length, net, held["benchmark"].to_numpy()))
-    invested = number[number > 0]
+    drawn = Resamples.draw(held.company, seed=seed)
+    by_companies = _figures(_of_companies(drawn, held.day, length, held.net, held.market))
+    own, market, _ = series
+    invested = held.number[held.number > 0]
     return Portfolio(
-        events=held["event"].nunique(),
+        events=len(np.unique(held.event)),
         sessions=length,
         invested=len(invested),
         mean_positions=float(invested.mean()) if len(invested) else float("nan"),
@@ -181,9 +175,15 @@ def calendar_time_portfolio(
             )
             for name, value in values.items()
         },
-        dates=sessions()[first : first + length].strftime("%Y-%m-%d").tolist(),
+        dates=sessions()[held.first : held.first + length].strftime("%Y-%m-%d").tolist(),
         cumulative=(np.cumprod(1 + own - market) - 1).round(6).tolist(),
     )
+
+
+def portfolio_values(positions: pd.DataFrame, companies: pd.Series, *, cost_bps: float) -> dict[str, float]:
+    """Return the figures of `calendar_time_portfolio` alone, without their intervals; NaN where undefined."""
+    series = _held(positions, companies, cost_bps).series
+    return {name: float(value[0]) for name, value in _figures(series[:, None, :]).items()}
 
 
 def sharpe_difference(
@@ -209,18 +209,15 @@ def sharpe_difference(
     """
     companies = pd.concat([mine, theirs])
     companies = companies[~companies.index.duplicated()]
-    held, of = _held(positions, companies)
-    if held.empty:
+    held = _held(positions, companies, cost_bps)
+    if not held.length:
         return float("nan"), float("nan"), undefined("no position")
-    day = position(held["session"])
-    day, length = day - day.min(), int(day.max() - day.min()) + 1
-    net = held["gross"].to_numpy() - held["sides"].to_numpy() * cost_bps * _BASIS_POINT
-    drawn = Resamples.draw(of, seed=seed)
+    length, drawn = held.length, Resamples.draw(held.company, seed=seed)
     blocks = stationary_blocks(length, seed=seed, block=BLOCK)
     values, by_days, by_companies = [], [], []
     for chosen in (mine, theirs):
-        inside = held["event"].isin(chosen.index).to_numpy()
-        part = (day[inside], length, net[inside], held["benchmark"].to_numpy()[inside])
+        inside = companies.index.isin(chosen.index)[held.event]
+        part = (held.day[inside], length, held.net[inside], held.market[inside])
         once = Resamples(drawn.company[inside], np.ones((1, drawn.counts.shape[1])))
         series = _of_companies(once, *part)
         values.append(float(_figures(series)["sharpe"][0]))
@@ -239,8 +236,34 @@ def sharpe_difference(
     )
 
 
-def _held(positions: pd.DataFrame, companies: pd.Series) -> tuple[pd.DataFrame, IntArray]:
-    """Return the positions of chosen events in one order, since sums of floats depend on it, and each one's company."""
+class _Held(NamedTuple):
+    """The positions of chosen events in one order, since sums of floats depend on it.
+
+    Of each position the place of its event among the chosen ones, the number of its company, its day (from 0 on, the
+    session `first`), what it returned net and what the benchmark did; and for each of `length` sessions how many
+    there were.
+    """
+
+    event: IntArray
+    company: IntArray
+    day: IntArray
+    net: FloatArray
+    market: FloatArray
+    first: int
+    length: int
+    number: IntArray
+
+    @property
+    def series(self) -> FloatArray:
+        """Return (3, sessions): the portfolio's own and the benchmark's return, and whether it is invested."""
+        own, market = (
+            np.bincount(self.day, weights=returns, minlength=self.length) / np.maximum(self.number, 1)
+            for returns in (self.net, self.market)
+        )
+        return np.stack([own, market, self.number > 0])
+
+
+def _held(positions: pd.DataFrame, companies: pd.Series, cost_bps: float) -> _Held:
     event = companies.index.get_indexer(pd.Index(positions["event"]))
     chosen = np.flatnonzero(event >= 0)
     in_order = np.empty(len(companies), dtype=np.int64)
@@ -248,7 +271,20 @@ def _held(positions: pd.DataFrame, companies: pd.Series) -> tuple[pd.DataFrame, 
     session = positions["session"].to_numpy("datetime64[ns]")
     order = chosen[np.lexsort([in_order[event[chosen]], session[chosen]])]
     number, _ = pd.factorize(companies, sort=True)
-    return positions.iloc[order], number[event[order]].astype(np.int64)
+    gross, sides, market = (positions[name].to_numpy()[order] for name in ("gross", "sides", "benchmark"))
+    place = position(session[order])
+    first = int(place[0]) if len(place) else 0
+    length = int(place[-1]) - first + 1 if len(place) else 0
+    return _Held(
+        event=event[order],
+        company=number[event[order]].astype(np.int64),
+        day=place - first,
+        net=gross - sides * cost_bps * _BASIS_POINT,
+        market=market,
+        first=first,
+        length=length,
+        number=np.bincount(place - first, minlength=length),
+    )
 
 
 def _of_companies(drawn: Resamples, day: IntArray, length: int, net: FloatArray, market: FloatArray) -> FloatArray:

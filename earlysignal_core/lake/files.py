@@ -5,12 +5,14 @@ import io
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import fsspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,17 +22,37 @@ from earlysignal_core.quarters import Quarter
 
 WHOLE = "all"
 _SMALL = 10_000
+_ARROW = pd.StringDtype("pyarrow", na_value=np.nan)
 Partition = Quarter | date
 Made = TypeVar("Made")
 
 
 def parquet(frame: pd.DataFrame, compression: str) -> bytes:
-    """Return a frame as a Parquet file; the same rows give the same bytes."""
+    """Return a frame as a Parquet file; the same rows give the same bytes, however pandas keeps their text."""
     sink = io.BytesIO()
-    # For small tables it takes longer to start threads than to do without.
-    arrow = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1 if len(frame) < _SMALL else None)
-    pq.write_table(arrow, sink, compression=compression)
+    pq.write_table(_arrow(frame), sink, compression=compression)
     return sink.getvalue()
+
+
+def _arrow(frame: pd.DataFrame) -> pa.Table:
+    types = tuple(frame.dtypes.items())
+    if len(frame) >= _SMALL or any(dtype == "object" or dtype == "category" for _, dtype in types):
+        return pa.Table.from_pandas(frame.astype(_text_as_arrow(types)), preserve_index=False)
+    # Pandas would work out the types of a small table anew, for longer than it takes to convert it.
+    schema = _schema(types)
+    arrays = [pa.array(frame[field.name].array, field.type, from_pandas=True) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+@lru_cache(maxsize=64)
+def _schema(types: tuple[tuple[Hashable, Any], ...]) -> pa.Schema:
+    """Return the types in Arrow of columns with some types in pandas."""
+    nothing = pd.DataFrame({name: pd.Series(dtype=dtype) for name, dtype in types})
+    return pa.Schema.from_pandas(nothing.astype(_text_as_arrow(types)), preserve_index=False)
+
+
+def _text_as_arrow(types: Iterable[tuple[Hashable, Any]]) -> dict[Hashable, Any]:
+    return {name: _ARROW for name, dtype in types if isinstance(dtype, pd.StringDtype)}
 
 
 class Lake:

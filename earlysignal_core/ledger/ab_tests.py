@@ -62,7 +62,7 @@ class ABTest:
     ended_by: int | None
 
 
-@remembered
+@remembered(_table)
 def running(ledger: Ledger) -> ABTest | None:
     """Return the test that runs, or None."""
     with ledger.begin() as connection:

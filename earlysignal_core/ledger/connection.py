@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -9,7 +10,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import psycopg2
 from psycopg2.extensions import connection as DriverConnection  # noqa: N812 - it is a class
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import Connection, Table, UpdateBase, create_engine, event, text
+from sqlalchemy.engine import ExecutionContext
 from sqlalchemy.exc import DBAPIError
 
 from earlysignal_core.errors import PostgresError
@@ -22,6 +24,8 @@ _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _LOST = ("08", "57P")  # classes of SQLSTATE: the connection broke, the server was stopped
 _CHANGES_NOTHING = ("SELECT", "SAVEPOINT", "RELEASE", "LOCK")
 _NOT_THERE = ("42P01", "3F000")  # no such table, no such schema
+_EVERY_TABLE = "*"
+_WRITTEN = "written"  # within this transaction, by the name of the table
 
 
 class Ledger:
@@ -166,7 +170,7 @@ class Ledger:
 
 
 class RememberingLedger(Ledger):
-    """A ledger that keeps in memory what it has read until it writes: for who lives years of days, like a replay.
+    """A ledger that keeps in memory what it has read of a table until it writes there: for who lives years of days.
 
     Only for one who writes alone, and through this object: what others write is not seen.
 
@@ -181,9 +185,10 @@ class RememberingLedger(Ledger):
     def __init__(self, url: str, schema: str) -> None:
         super().__init__(url, schema)
         self.memory = Memory()
+        event.listen(self._engine, "begin", self._note_begin)
         event.listen(self._engine, "before_cursor_execute", self._note_statement)
-        event.listen(self._engine, "rollback", self._note_rollback)
-        event.listen(self._engine, "rollback_savepoint", self._note_rollback)
+        for end in ("commit", "rollback", "rollback_savepoint"):
+            event.listen(self._engine, end, self._note_end)
 
     def _settle(self, connection: DriverConnection, record: Any) -> None:
         super()._settle(connection, record)
@@ -191,40 +196,56 @@ class RememberingLedger(Ledger):
             cursor.execute("SET synchronous_commit = off")
         connection.commit()
 
-    def _note_statement(self, _connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.lstrip().startswith(_CHANGES_NOTHING):
-            self.memory.forget()
+    def _note_begin(self, connection: Connection) -> None:
+        connection.info[_WRITTEN] = set()
 
-    def _note_rollback(self, *_: Any) -> None:
-        self.memory.forget()
+    def _note_statement(
+        self, connection: Connection, _cursor: Any, statement: str, _parameters: Any, context: ExecutionContext, *_: Any
+    ) -> None:
+        changes = context.compiled.statement if context.compiled is not None else None
+        if isinstance(changes, UpdateBase):
+            table = changes.entity_description["table"].name
+        elif statement.lstrip().startswith(_CHANGES_NOTHING):
+            return
+        else:
+            table = _EVERY_TABLE
+        self.memory.forget(table)
+        connection.info[_WRITTEN].add(table)
+
+    def _note_end(self, connection: Connection, *_: Any) -> None:
+        """Forget what was written once more: from now on others see it, or it is undone."""
+        for table in connection.info[_WRITTEN]:
+            self.memory.forget(table)
 
 
 class Memory:
-    """What has been read since the last write.
+    """What has been read of each table since it was last written.
 
     Attributes
     ----------
-    writes : int
-        Grows with every statement that may have changed something.
     lasting : dict of str to Any
         What a module keeps longer, of rows that nobody can change.
     """
 
     def __init__(self) -> None:
-        self.writes = 0
         self.lasting: dict[str, Any] = {}
-        self._answers: dict[Any, Any] = {}
+        self._writes: Counter[str] = Counter()
+        self._answers: dict[Any, tuple[int, Any]] = {}
 
-    def forget(self) -> None:
-        """Something is written, or undone."""
-        self.writes += 1
-        self._answers.clear()
+    def writes(self, table: str) -> int:
+        """Return a number that grows with all that may have changed a table."""
+        return self._writes[table] + self._writes[_EVERY_TABLE]
 
-    def answer(self, question: Any, read: Callable[[], Any]) -> Any:
-        """Return the answer to a question, read if it has not been asked since the last write."""
-        if question not in self._answers:
-            self._answers[question] = read()
-        return self._answers[question]
+    def forget(self, table: str) -> None:
+        """Read a table anew when it is asked for: it is written, or what was written there is undone."""
+        self._writes[table] += 1
+
+    def answer(self, question: Any, table: str, read: Callable[[], Any]) -> Any:
+        """Return the answer to a question about a table, read if it has not been asked since the last write."""
+        known = self._answers.get(question)
+        if known is None or known[0] != self.writes(table):
+            known = self._answers[question] = (self.writes(table), read())
+        return known[1]
 
 
 Asked = ParamSpec("Asked")
@@ -232,16 +253,21 @@ Answer = TypeVar("Answer")
 
 
 def remembered(
-    read: Callable[Concatenate[Ledger, Asked], Answer],
-) -> Callable[Concatenate[Ledger, Asked], Answer]:
-    """Let a ledger that remembers answer a function from memory; what it returns must be immutable."""
+    table: Table,
+) -> Callable[[Callable[Concatenate[Ledger, Asked], Answer]], Callable[Concatenate[Ledger, Asked], Answer]]:
+    """Let a ledger that remembers answer a function of one table from memory; what it returns must be immutable."""
 
-    @wraps(read)
-    def reading(ledger: Ledger, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
-        if not isinstance(ledger, RememberingLedger):
-            return read(ledger, *args, **kwargs)
-        question = (read, args, tuple(sorted(kwargs.items())))
-        answer: Answer = ledger.memory.answer(question, lambda: read(ledger, *args, **kwargs))
-        return answer
+    def remembering(
+        read: Callable[Concatenate[Ledger, Asked], Answer],
+    ) -> Callable[Concatenate[Ledger, Asked], Answer]:
+        @wraps(read)
+        def reading(ledger: Ledger, /, *args: Asked.args, **kwargs: Asked.kwargs) -> Answer:
+            if not isinstance(ledger, RememberingLedger):
+                return read(ledger, *args, **kwargs)
+            question = (read, args, tuple(sorted(kwargs.items())))
+            answer: Answer = ledger.memory.answer(question, table.name, lambda: read(ledger, *args, **kwargs))
+            return answer
 
-    return reading
+        return reading
+
+    return remembering

@@ -18,7 +18,7 @@ class ClockError(NotPossibleError):
     """The clock does not go back, and days are finished in order."""
 
 
-@remembered
+@remembered(_clock)
 def clock(ledger: Ledger) -> pd.Timestamp | None:
     """Return what the ledger's clock shows (UTC), or None where it has none: then the wall clock holds."""
     with ledger.begin() as connection:
@@ -48,7 +48,7 @@ def move_clock(ledger: Ledger, to: datetime) -> None:
             )
 
 
-@remembered
+@remembered(_days)
 def last_finished(ledger: Ledger) -> pd.Timestamp | None:
     """Return the last day whose every step is done, or None before the first."""
     with ledger.begin() as connection:

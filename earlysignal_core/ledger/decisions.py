@@ -88,15 +88,6 @@ def read(
     return frame.assign(figures=frame["figures"].map(numbers))
 
 
-def last_figures(ledger: Ledger, kind: DecisionKind, subject: str) -> dict[str, float] | None:
-    """Return the figures of the last decision of a kind on a subject; None where there is none."""
-    table = schema.decisions.c
-    statement = select(table.figures).where(table.kind == kind, table.subject == subject).order_by(table.id.desc())
-    with ledger.begin() as connection:
-        found = connection.scalar(statement.limit(1))
-    return None if found is None else numbers(found)
-
-
 def write(connection: Connection, decision: Decision, subject: str | None) -> int:
     """Write a decision within the transaction of its effect."""
     values = {

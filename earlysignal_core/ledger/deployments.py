@@ -8,14 +8,17 @@ its answers on a ramp, which goes back into shadow. So nobody ever takes answers
 set against, whatever changed the champion.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, or_, select, true, update
 
 from earlysignal_core.ledger import freezes, rows, schema
 from earlysignal_core.ledger.connection import Ledger, remembered
 from earlysignal_core.ledger.decisions import Decision, expect, write
+from earlysignal_core.ledger.encoding import numbers
 from earlysignal_core.ledger.errors import ConflictError, LedgerError, NotPossibleError
 from earlysignal_core.ledger.moments import from_database, utc
 from earlysignal_core.ledger.vocabulary import ABTestStatus, DecisionKind, Role
@@ -62,14 +65,12 @@ class Deployment:
     predecessor: int | None
 
 
-@remembered
 def champion(ledger: Ledger) -> Deployment | None:
     """Return the model that serves, or None before the first promotion."""
-    with ledger.begin() as connection:
-        return _champion(connection)
+    return next((deployed for deployed in _standing(ledger) if deployed.role is Role.CHAMPION), None)
 
 
-@remembered
+@remembered(_table)
 def previous_champion(ledger: Ledger) -> Deployment | None:
     """Return the deployment to which a roll-back would return, or None where there is none."""
     with ledger.begin() as connection:
@@ -77,19 +78,27 @@ def previous_champion(ledger: Ledger) -> Deployment | None:
         return _by_id(connection, current.predecessor) if current and current.predecessor else None
 
 
+@remembered(_table)  # every promotion begins a deployment
+def promoted_with(ledger: Ledger, version: str) -> Mapping[str, float]:
+    """Return the figures of the decision by which a model was promoted last; none where it never was."""
+    table = schema.decisions.c
+    statement = select(table.figures).where(table.kind == DecisionKind.PROMOTION, table.subject == version)
+    with ledger.begin() as connection:
+        found = connection.scalar(statement.order_by(table.id.desc()).limit(1))
+    return MappingProxyType(numbers(found or {}))
+
+
 def not_before_what_is_deployed(ledger: Ledger, at: pd.Timestamp) -> pd.Timestamp:
     """Return a moment, or the latest beginning of what is deployed where that is later: nothing ends before it began.
 
     A day's steps act at moments of their own, and a person may have promoted a model since.
     """
-    with ledger.begin() as connection:
-        return max([at, *(deployed.since for deployed in standing(connection, _table.c.until.is_(None)))])
+    return max([at, *(deployed.since for deployed in _standing(ledger))])
 
 
 def challengers(ledger: Ledger) -> list[Deployment]:
     """Return the models that score beside the champion, oldest first."""
-    with ledger.begin() as connection:
-        return standing(connection, _table.c.role == Role.CHALLENGER)
+    return [deployed for deployed in _standing(ledger) if deployed.role is Role.CHALLENGER]
 
 
 def history(ledger: Ledger) -> pd.DataFrame:
@@ -278,6 +287,12 @@ def _end_champion(connection: Connection, champion: Deployment, decision: Decisi
     for green in standing(connection, on_a_ramp):
         end(connection, green, decision, ended_by)
         begin(connection, Role.CHALLENGER, green.version, decision, ended_by)
+
+
+@remembered(_table)
+def _standing(ledger: Ledger) -> tuple[Deployment, ...]:
+    with ledger.begin() as connection:
+        return tuple(standing(connection, true()))
 
 
 def _champion(connection: Connection) -> Deployment | None:

@@ -6,7 +6,7 @@ import pandas as pd
 from sqlalchemy import Connection, select, text
 
 from earlysignal_core.ledger import schema
-from earlysignal_core.ledger.connection import Ledger
+from earlysignal_core.ledger.connection import Ledger, remembered
 from earlysignal_core.ledger.decisions import Decision, expect, write
 from earlysignal_core.ledger.errors import ConflictError
 from earlysignal_core.ledger.moments import from_database
@@ -71,6 +71,7 @@ def is_frozen(ledger: Ledger) -> bool:
     return standing(ledger) is not None
 
 
+@remembered(schema.decisions)
 def standing(ledger: Ledger) -> Freeze | None:
     """Return the freeze that stops promotions, or None where they are allowed."""
     with ledger.begin() as connection:

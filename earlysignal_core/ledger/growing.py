@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-from sqlalchemy import Select, Table, func, select
+from sqlalchemy import Select, Table, select
 
 from earlysignal_core.ledger import rows
 from earlysignal_core.ledger.connection import RememberingLedger
@@ -36,19 +35,20 @@ class Growing:
 
     def read_on(self, ledger: RememberingLedger) -> None:
         """Read what is new."""
-        if self._writes == ledger.memory.writes:
+        writes = ledger.memory.writes(self._table.name)
+        if self._writes == writes:
             return
         with ledger.begin() as connection:
-            self._writes = ledger.memory.writes
-            newest = connection.scalar(select(func.max(self._table.c.id))) or 0
-            if newest == self._newest and self.told:
-                return
+            self._writes = writes
             new: Select[Any] = select(*self._columns).where(self._table.c.id > self._newest).order_by(self._table.c.id)
-            told = self._taken(rows.read(connection, new))
-        if self.told:
-            told = pd.concat([pd.DataFrame(self.told, copy=False), told], ignore_index=True)
-        self.told = {str(name): _in_one_piece(told[name].array) for name in told}
-        self._newest = newest
+            told = rows.read(connection, new)
+        if len(told):
+            self._newest = int(told["id"].iloc[-1])
+        if len(told) or not self.told:
+            told = self._taken(told)
+            if self.told:
+                told = pd.concat([pd.DataFrame(self.told, copy=False), told], ignore_index=True)
+            self.told = {str(name): told[name].array for name in told}
 
     def __len__(self) -> int:
         return len(self.told["id"]) if self.told else 0
@@ -60,9 +60,3 @@ class Growing:
     def _taken(self, new: pd.DataFrame) -> pd.DataFrame:
         """Return the columns to keep of what is new."""
         return new
-
-
-def _in_one_piece(values: Any) -> Any:
-    """Return a column whose text lies in one piece of memory: what was put together is slow to choose from."""
-    pieces = pa.array(values) if values.dtype == "str" else None
-    return pd.array(pieces.combine_chunks(), dtype="str") if isinstance(pieces, pa.ChunkedArray) else values

@@ -102,7 +102,7 @@ def read(
         # A figure belongs to one horizon: of the others it is missing.
         **{name: _only(told["row"], told[name], n) for name in FIGURES},
         "correct_prediction": _boolean(_only(told["row"], told["correct_prediction"], n)),
-        "delisted": _boolean(_only(told["row"][of_prices], gone, n)),
+        "delisted": _boolean(np.where(_any(told["row"], ~of_label, n), _any(told["row"][of_prices], gone, n), np.nan)),
     }
     return pd.DataFrame(asked, copy=False)
 
@@ -130,13 +130,15 @@ def _any(row: Places, hit: npt.NDArray[np.bool_], rows: int) -> npt.NDArray[np.b
 
 def _greatest(row: Places, moments: npt.NDArray[np.datetime64], rows: int) -> npt.NDArray[np.datetime64]:
     found = np.full(rows, np.datetime64("NaT"), dtype="datetime64[ns]")
-    np.fmax.at(found, row, moments)
+    order = np.argsort(moments, kind="stable")
+    found[row[order]] = moments[order]  # of those of one row the last stays
     return found
 
 
 def _only(row: Places, values: Any, rows: int) -> npt.NDArray[np.float64]:
-    found = np.full(rows, np.nan)
-    np.fmax.at(found, row, np.asarray(values, dtype="float64"))
+    found, numbers = np.full(rows, np.nan), np.asarray(values, dtype="float64")
+    known = np.flatnonzero(~np.isnan(numbers))
+    found[row[known]] = numbers[known]
     return found
 
 

@@ -21,7 +21,7 @@ STEPS = (10, 25, 50, 100)
 _table = schema.deployments
 
 
-@remembered
+@remembered(_table)
 def running(ledger: Ledger) -> Deployment | None:
     """Return the step at which green stands, or None where no ramp runs."""
     with ledger.begin() as connection:

@@ -141,7 +141,7 @@ def request_retrain(
         return _request(connection.execute(insert(_table).values(values).returning(*_COLUMNS)).mappings().one())
 
 
-@remembered
+@remembered(_table)
 def in_flight(ledger: Ledger) -> RetrainRequest | None:
     """Return the request that is pending or started, if there is one."""
     with ledger.begin() as connection:
@@ -166,7 +166,7 @@ def history(ledger: Ledger) -> pd.DataFrame:
         return rows.read(connection, select(*_COLUMNS).order_by(_table.c.id))
 
 
-@remembered
+@remembered(_table)
 def every(ledger: Ledger) -> tuple[RetrainRequest, ...]:
     """Return every request in the order in which they were made."""
     with ledger.begin() as connection:

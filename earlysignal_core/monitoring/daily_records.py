@@ -48,11 +48,10 @@ def drift_record(
     strict, page : bool
     """
     day = at.tz_localize(None).normalize()
-    recent = served.recent_rows(ledger, at, WINDOW_DAYS)
-    answered = recent["probability"].notna()
+    recent = served.recent_rows(ledger, at, WINDOW_DAYS, features=bundle.features)
+    answered = recent["probability"].notna().to_numpy()
     if answered.any():
-        recent.loc[answered, "probability"] = bundle.predict(recent[answered])
-    recent = recent.reindex(columns=["as_of", "probability", *bundle.features])
+        recent.loc[answered, "probability"] = bundle.predict(recent if answered.all() else recent[answered])
     try:
         reference = _reference(lake, str(bundle.version))
     except ReferenceLostError as error:
@@ -109,7 +108,7 @@ def quality_record(
     ledger: Ledger, lake: Lake, source: SourceDescription, bundle: Bundle, at: pd.Timestamp, settings: Settings
 ) -> DayRecord:
     """Hold the rows of a week, and the caches behind them, to what the champion knows."""
-    rows = served.recent_rows(ledger, at, WEEK).reindex(columns=["as_of", "probability", *bundle.features])
+    rows = served.recent_rows(ledger, at, WEEK, features=bundle.features)
     arrivals = served.arrivals(lake, source, at)
     freshness, strict = settings.serving.freshness_days, settings.strict_rules
     found = live_quality(rows, bundle.normalizer, catalogue(), arrivals, at, freshness, strict=strict)
@@ -162,7 +161,7 @@ def metrics_record(
     by_champion = measured(own)
     performance = by_champion if len(own) == len(judged.predictions) else measured(judged.predictions)
     service = operations(served.requests(ledger, at))
-    recent = served.recent_rows(ledger, at, WINDOW_DAYS).reindex(columns=["as_of", "probability", *bundle.features])
+    recent = served.recent_rows(ledger, at, WINDOW_DAYS, features=bundle.features)
     lost = []
     try:
         looked_at = importance(bundle, recent, kept_training_importance(lake, bundle))

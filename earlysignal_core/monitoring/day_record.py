@@ -51,7 +51,8 @@ class DayRecord:
         """Write it, its tables first: a record with figures is whole."""
         for name, table in self.tables.items():
             lake.write_bytes(f"{self._folder}/{name}.parquet", parquet(table, compression="snappy"))
-        content = {"figures": self.figures, "verdicts": self.verdicts.to_dict("records")}
+        verdicts = zip(*(self.verdicts[name].tolist() for name in _COLUMNS), strict=True)
+        content = {"figures": self.figures, "verdicts": [dict(zip(_COLUMNS, row, strict=True)) for row in verdicts]}
         lake.write_bytes(f"{self._folder}/record.json", to_json(content).encode())
 
     @classmethod

@@ -141,7 +141,7 @@ def detect_drift(
     features = pd.DataFrame({column: [row[column] for row in told] for column in told[0]})
     features = features.sort_values("distance", ascending=False, kind="stable", ignore_index=True)
     counted = features["counted"]
-    predictions, trained = sample(recent["probability"]), sample(reference.frame["probability"])
+    predictions, trained = sample(recent["probability"]), reference.forecasts
     moved = psi(predictions, trained)
     limit = psi_limit(len(predictions), len(trained))
     figures = {
@@ -175,7 +175,7 @@ def kept_usual_psi(lake: Lake, bundle: Bundle, reference: Reference) -> float:
     """
 
     def count() -> dict[str, float]:
-        trained = sample(reference.frame["probability"])
+        trained = reference.forecasts
         return {"usual_psi": usual(reference.held_out(bundle), "probability", lambda window: psi(window, trained))}
 
     return counted_once(lake, bundle, USUAL_PSI, ["usual_psi"], count)["usual_psi"]

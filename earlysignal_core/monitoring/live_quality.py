@@ -199,7 +199,7 @@ def _cache_row(
 ) -> tuple[dict[str, Any], list[Verdict]]:
     limits = CACHE_LIMITS[cache]
     times = times[times <= moment.to_datetime64()]
-    newest: Any = pd.DatetimeIndex(times, tz="UTC").max()
+    newest: Any = pd.Timestamp(times.max(), tz="UTC") if len(times) else pd.NaT
     # A cache without any row is as stale as can be.
     age = (moment - newest) / pd.Timedelta(days=1) if len(times) else np.inf
     end = moment - pd.Timedelta(days=limits.compared_days_ago)

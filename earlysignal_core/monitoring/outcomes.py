@@ -27,7 +27,7 @@ from earlysignal_core.monitoring.price_outcomes import FINEST, SURE_SESSIONS, Re
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import KNOWABLE
-from earlysignal_core.trading_calendar import NEW_YORK, closes, position, sessions
+from earlysignal_core.trading_calendar import Moments, closes, days_in_new_york, position, sessions
 from earlysignal_core.validation import no_rows
 
 LOOK_BACK = pd.Timedelta(days=180)
@@ -37,7 +37,6 @@ OVERDUE_AFTER = pd.Timedelta(days=8)
 RETURN_DAYS: Mapping[Horizon, int] = {Horizon.DAYS_7: 7, Horizon.DAYS_30: 30}
 
 EARNINGS = ["symbol", "announced_on", "session", "fiscal_period", "eps_estimate", "eps_actual", KNOWABLE]
-_WINDOWS = ["announced_on", "as_of"]
 _LONG_AGO = pd.Timestamp("1990-01-01", tz="UTC")
 # A prediction is made about a week before the day that is expected; with `LOOK_BACK` and room to spare.
 _OPEN_FOR = pd.Timedelta(days=240)
@@ -96,7 +95,9 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
     finished = days.last_finished(ledger)
     since = _LONG_AGO if finished is None else finished.tz_localize("UTC") - _OPEN_FOR
     asked = recorded.standing(ledger, since, now)
-    told = [part for part in (*_labels(asked, lake, source, now), _returns(asked, lake, source, now)) if len(part)]
+    as_of_days = days_in_new_york(asked["as_of"])
+    found = (*_labels(asked, as_of_days, lake, source, now), _returns(asked, as_of_days, lake, source, now))
+    told = [part for part in found if len(part)]
     steps = pd.concat(told, ignore_index=True).sort_values("outcome_date", kind="stable") if told else _NO_STEPS
     added = _recorded(ledger, steps)
     pending = {horizon: _pending(asked, steps, horizon) for horizon in _horizons(source)}
@@ -106,9 +107,8 @@ def collect_outcomes(ledger: Ledger, lake: Lake, source: SourceDescription, now:
         waiting={horizon: int(which.sum()) for horizon, which in pending.items()},
         oldest_waiting=waiting.min() if len(waiting) else None,
         overdue=sum(
-            int((_knowable_by(asked.loc[which, _WINDOWS], horizon) + OVERDUE_AFTER < now).sum())
+            int((_knowable_by(asked, as_of_days, horizon)[which] < (now - OVERDUE_AFTER).to_datetime64()).sum())
             for horizon, which in pending.items()
-            if which.any()
         ),
     )
 
@@ -188,14 +188,16 @@ def first_results(earnings: pd.DataFrame) -> pd.DataFrame:
     return results(earnings).drop_duplicates("event").set_index("event")
 
 
-def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> list[pd.DataFrame]:
+def _labels(
+    asked: pd.DataFrame, as_of_days: Moments, lake: Lake, source: SourceDescription, now: pd.Timestamp
+) -> list[pd.DataFrame]:
     if asked.empty:
         return []
     quarters = quarters_since(lake, source, "earnings", asked["as_of"].min(), now)
     found = lake.derive(_ResultsByEvent, "earnings", quarters, EARNINGS) if quarters else _NO_RESULTS
     row, step = found.of(asked["event"])
     known, ids = found.steps[KNOWABLE].to_numpy("datetime64[ns]")[step], asked["id"].to_numpy()
-    no_event_from = _knowable_by(asked, Horizon.LABEL).to_numpy("datetime64[ns]")
+    no_event_from = _knowable_by(asked, as_of_days, Horizon.LABEL)
     present = now.to_datetime64()
     in_time = (known <= present) & (known <= no_event_from[row])
     none = ~asked["has_label"].to_numpy() & (no_event_from <= present)
@@ -210,14 +212,15 @@ def _labels(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.
     ]
 
 
-def _returns(asked: pd.DataFrame, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> pd.DataFrame:
+def _returns(
+    asked: pd.DataFrame, as_of_days: Moments, lake: Lake, source: SourceDescription, now: pd.Timestamp
+) -> pd.DataFrame:
     ended = []
     for horizon in (horizon for horizon in _horizons(source) if horizon in RETURN_DAYS):
-        which = np.flatnonzero(~asked[f"has_{horizon}"].to_numpy())
-        first, last = _window(asked["as_of"].iloc[which], horizon)
-        over = np.flatnonzero(closes()[last] <= now)
-        windows = asked[["id", "symbol"]].iloc[which[over]]
-        ended.append(windows.assign(horizon=horizon, first=first[over], last=last[over]))
+        first, last = _window(as_of_days, horizon)
+        over = np.flatnonzero(~asked[f"has_{horizon}"].to_numpy() & (_closes()[last] <= now.to_datetime64()))
+        windows = {name: asked[name].array.take(over) for name in ("id", "symbol")}
+        ended.append(pd.DataFrame({**windows, "horizon": horizon, "first": first[over], "last": last[over]}))
     if not sum(len(frame) for frame in ended):
         return _NO_STEPS
     asked = pd.concat(ended, ignore_index=True)
@@ -238,19 +241,21 @@ def _pending(asked: pd.DataFrame, steps: pd.DataFrame, horizon: Horizon) -> Flag
     return ~(asked[f"has_{horizon}"].to_numpy() | np.isin(asked["id"].to_numpy(), told.to_numpy()))
 
 
-def _knowable_by(asked: pd.DataFrame, horizon: Horizon) -> pd.Series:
-    """Return the moment by which something must be known of each prediction."""
+def _knowable_by(asked: pd.DataFrame, as_of_days: Moments, horizon: Horizon) -> Moments:
+    """Return the moment (UTC) by which something must be known of each prediction."""
     if horizon is Horizon.LABEL:
-        expected: pd.Series = asked["announced_on"].dt.tz_localize("UTC") + NO_EVENT_AFTER
-        return expected
-    _, last = _window(asked["as_of"], horizon)
-    return pd.Series(closes()[last + SURE_SESSIONS], index=asked.index)
+        return np.asarray(asked["announced_on"].to_numpy("datetime64[ns]") + NO_EVENT_AFTER.to_timedelta64())
+    _, last = _window(as_of_days, horizon)
+    return _closes()[last + SURE_SESSIONS]
 
 
-def _window(as_of: pd.Series, horizon: Horizon) -> tuple[IntArray, IntArray]:
-    """Return the first and the last session of windows: that of `as_of` in New York, and the last within its days."""
-    day = as_of.dt.tz_convert(NEW_YORK).dt.normalize().dt.tz_localize(None)
-    return position(day), position(day + pd.Timedelta(days=RETURN_DAYS[horizon]))
+def _window(as_of_days: Moments, horizon: Horizon) -> tuple[IntArray, IntArray]:
+    """Return the first and the last session of windows: that of `as_of`, and the last within its days."""
+    return position(as_of_days), position(as_of_days + np.timedelta64(RETURN_DAYS[horizon], "D"))
+
+
+def _closes() -> Moments:
+    return closes().to_numpy("datetime64[ns]")
 
 
 def quarters_since(

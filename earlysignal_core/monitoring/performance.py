@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from earlysignal_core.evaluation.calibration import expected_accuracy
 from earlysignal_core.evaluation.metrics import watched
-from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, window_return
+from earlysignal_core.evaluation.portfolio import calendar_time_portfolio, portfolio_values, window_return
 from earlysignal_core.evaluation.ranking import resampled_auc
 from earlysignal_core.evaluation.resampling import (
     LEVEL,
@@ -216,25 +216,24 @@ def _financial(
     rows: pd.DataFrame, earlier: pd.DataFrame, positions: pd.DataFrame, cost_bps: float
 ) -> list[dict[str, Any]]:
     """Return what the top 10 % earned, beside all that could be judged."""
-    known = pd.concat([earlier[["as_of", "probability"]], rows[["as_of", "probability"]]])
-    limit = limits(rows["as_of"], known["as_of"], known[["probability"]].to_numpy("float64"))[:, 0]
-    judged = ~np.isnan(limit)
-    selected = rows["probability"].to_numpy("float64") > limit
-    excess = (rows["return_7d"] - rows["benchmark_7d"]).to_numpy("float64")
+    probability = rows["probability"].to_numpy("float64")
+    history = np.concatenate([earlier["probability"].to_numpy("float64"), probability])[:, None]
+    limit = limits(rows["as_of"], pd.concat([earlier["as_of"], rows["as_of"]]), history)[:, 0]
+    judged, selected = ~np.isnan(limit), probability > limit
+    excess = rows["return_7d"].to_numpy("float64") - rows["benchmark_7d"].to_numpy("float64")
     returns = window_return(
         excess, selected, judged, Resamples.draw(_days(rows["announced_on"]), seed=0), cost_bps=cost_bps
     )
     company = pd.Series(rows["company"].to_numpy(), index=rows["event"])
-    chosen, everyone = (
-        calendar_time_portfolio(positions, company[which], cost_bps=cost_bps) for which in (selected, judged)
-    )
+    chosen = calendar_time_portfolio(positions, company[selected], cost_bps=cost_bps)
+    everyone = portfolio_values(positions, company[judged], cost_bps=cost_bps)
     table = [
         _row("top_decile_return_7d", returns.selected, returns.n, returns.rest.value, "the other announcements"),
         _row("top_decile_return_7d_net", returns.net, returns.n, 0.0, "not trading; after costs"),
     ]
     for name in ("sharpe", "information_ratio", "max_drawdown"):
-        base = everyone.figures[name].value
-        table.append(_row(name, chosen.figures[name], chosen.invested, base, "a portfolio of all announcements"))
+        held_against = "a portfolio of all announcements"
+        table.append(_row(name, chosen.figures[name], chosen.invested, everyone[name], held_against))
     return table
 
 

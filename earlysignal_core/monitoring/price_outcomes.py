@@ -13,7 +13,7 @@ from earlysignal_core.evaluation.outcomes import close_to_close
 from earlysignal_core.evaluation.resampling import FloatArray, IntArray
 from earlysignal_core.ledger.vocabulary import Horizon, OutcomeStatus
 from earlysignal_core.tables import KNOWABLE
-from earlysignal_core.trading_calendar import position, sessions
+from earlysignal_core.trading_calendar import Moments, position, sessions
 
 SURE_SESSIONS = 10
 """Sessions after a window by which a missing bar, or a split that explains a jump, must have come."""
@@ -55,39 +55,41 @@ class Returns:
         self._over_from = self._traded_since(self._last + SURE_SESSIONS)
         self._value = np.full(len(asked), np.nan)
         self._gone = np.zeros(len(asked), dtype=bool)
-        self._known_from = pd.Series(pd.NaT, index=asked.index, dtype="datetime64[ns, UTC]")
+        self._known_from = np.full(len(asked), np.datetime64("NaT"), dtype="datetime64[ns]")
 
     def steps(self) -> pd.DataFrame:
         """Return the outcomes as the ledger takes them."""
-        ends = [self._bars_known_from(place) for place in (self._first, self._last)]
-        both = pd.concat(ends, axis=1).max(axis=1, skipna=False)
-        self._judge(both[~(both > self._over_from)].dropna())
-        for moments in self._splits_after(both):
-            self._judge(moments[self._known_from[moments.index].isna()])
-        self._conclude(self._over_from[self._known_from.isna()].dropna())
-        known = self._known_from.notna().to_numpy()
-        rows, value = self._asked[known], pd.Series(self._value, index=self._asked.index)[known]
+        both = np.maximum(*self._bars_known_from())  # NaT where either is
+        self._judge(np.flatnonzero(~np.isnat(both) & ~(both > self._over_from)), both)
+        for rows, moments in self._splits_after(both):
+            self._judge(rows[np.isnat(self._known_from[rows])], moments)
+        self._conclude(np.flatnonzero(np.isnat(self._known_from) & ~np.isnat(self._over_from)), self._over_from)
+        known = np.flatnonzero(~np.isnat(self._known_from))
+        ids, horizons = (self._asked[name].array.take(known) for name in ("id", "horizon"))
         status = np.where(self._gone[known], OutcomeStatus.DELISTED, OutcomeStatus.OBSERVED)
-        figures = {name: value.where(rows["horizon"] == horizon).array for horizon, name in _FIGURE_OF.items()}
-        moments = self._known_from[known].dt.floor(FINEST).to_numpy("datetime64[ns]")
-        return steps_of(rows["id"].to_numpy(), rows["horizon"].array, status, moments, **figures)
+        figures = {
+            name: np.where(np.asarray(horizons) == horizon, self._value[known], np.nan)
+            for horizon, name in _FIGURE_OF.items()
+        }
+        dated = pd.DatetimeIndex(self._known_from[known]).floor(FINEST)
+        return steps_of(ids, horizons, status, dated, **figures)
 
-    def _judge(self, moments: pd.Series) -> None:
-        """Take the returns that can be had at some moments; without splits to wait for, NaN is one too."""
-        for moment, at in _by_moment(moments):
+    def _judge(self, rows: IntArray, moments: Moments) -> None:
+        """Take the returns of rows that can be had at their moments; without splits to wait for, NaN is one too."""
+        for moment, at in _by_moment(rows, moments):
             self._value[at] = self._changes(at, self._last[at], self._known(moment, at))
             settled = at if self._prices.splits is None else at[~np.isnan(self._value[at])]
-            self._known_from.iloc[settled] = moment
+            self._known_from[settled] = moment.to_datetime64()
 
-    def _conclude(self, moments: pd.Series) -> None:
-        for moment, at in _by_moment(moments):
+    def _conclude(self, rows: IntArray, moments: Moments) -> None:
+        for moment, at in _by_moment(rows, moments):
             known = self._known(moment, at)
             newest = known.bars.groupby("symbol")["session"].max()
             last_bar = pd.Series(position(newest), index=newest.index)
             until = self._asked["symbol"].iloc[at].map(last_bar).fillna(-1).to_numpy(dtype=np.int64)
             self._gone[at] = (self._first[at] <= until) & (until < self._last[at])
             self._value[at] = self._changes(at, np.where(self._gone[at], until, self._last[at]), known)
-            self._known_from.iloc[at] = moment
+            self._known_from[at] = moment.to_datetime64()
 
     def _known(self, moment: pd.Timestamp, at: IntArray) -> Prices:
         """Return what was known at a moment of the prices of some rows, as far as it matters to them."""
@@ -99,44 +101,50 @@ class Returns:
     def _changes(self, at: IntArray, last: IntArray, known: Prices) -> FloatArray:
         return close_to_close(self._asked["symbol"].iloc[at], self._first[at], last, known.on_one_basis())
 
-    def _bars_known_from(self, place: IntArray) -> pd.Series:
-        """Return the moment from which the bar of each row's session was known, NaT where there is none."""
+    def _bars_known_from(self) -> tuple[Moments, Moments]:
+        """Return the moments from which the bars of each row's first and last session were known, NaT without one."""
         bars = self._prices.bars
-        symbols = bars["symbol"].cat.categories
-        held = _day_number(bars["session"]) * len(symbols) + bars["symbol"].cat.codes.to_numpy()
-        wanted = _day_number(sessions()[place]) * len(symbols) + symbols.get_indexer(pd.Index(self._asked["symbol"]))
-        at = np.searchsorted(held, wanted)
-        is_held = np.append(held, -1)[at] == wanted
-        moments = bars[KNOWABLE].array.take(np.where(is_held, at, -1), allow_fill=True)
-        return pd.Series(moments, index=self._asked.index)
+        symbols, days = bars["symbol"].cat.categories, sessions().to_numpy("datetime64[D]").astype(np.int64)
+        held = bars["session"].to_numpy("datetime64[D]").astype(np.int64) * len(symbols) + bars["symbol"].cat.codes
+        held = np.append(held, -1)
+        known = np.append(bars[KNOWABLE].to_numpy("datetime64[ns]"), np.datetime64("NaT"))
+        number = symbols.get_indexer(pd.Index(self._asked["symbol"]))
 
-    def _traded_since(self, place: IntArray) -> pd.Series:
+        def known_from(place: IntArray) -> Moments:
+            wanted = days[place] * len(symbols) + number
+            at = np.searchsorted(held[:-1], wanted)
+            return known[np.where(held[at] == wanted, at, -1)]
+
+        return known_from(self._first), known_from(self._last)
+
+    def _traded_since(self, place: IntArray) -> Moments:
         """Return the moment from which a bar of a session or a later one was known, of whatever symbol; NaT before."""
         traded, begins = np.unique(self._everybody["session"].to_numpy(), return_index=True)
         moments = self._everybody[KNOWABLE].to_numpy("datetime64[ns]")
         earliest = np.minimum.reduceat(moments, begins) if len(begins) else moments
         since = np.append(np.minimum.accumulate(earliest[::-1])[::-1], np.datetime64("NaT", "ns"))
-        after = position(traded).searchsorted(place)
-        return pd.Series(pd.DatetimeIndex(since[after], tz="UTC"), index=self._asked.index)
+        return since[position(traded).searchsorted(place)]
 
-    def _splits_after(self, both: pd.Series) -> list[pd.Series]:
-        """Return, wave by wave, the moments at which a split within a window became known after both its bars."""
+    def _splits_after(self, both: Moments) -> Iterator[tuple[IntArray, Moments]]:
+        """Yield, wave by wave, rows and, of every row, when a split in its window became known after both its bars."""
         if self._prices.splits is None:
-            return []
-        rows = self._asked[["symbol", "first", "last"]].assign(row=self._asked.index, both=both, over=self._over_from)
+            return
+        told = {"row": np.arange(len(both)), "both": both, "over": self._over_from}
+        rows = self._asked[["symbol", "first", "last"]].assign(**told)
         found = rows.merge(self._prices.splits[["symbol", "session", KNOWABLE]], on="symbol")
-        place = position(found["session"])
+        known, place = found[KNOWABLE].dt.tz_localize(None), position(found["session"])
         inside = (found["first"] < place) & (place <= found["last"])
-        late = (found[KNOWABLE] > found["both"]) & ~(found[KNOWABLE] > found["over"])
-        found = found[inside & late].sort_values(KNOWABLE).set_index("row")
-        wave = found.groupby(level=0).cumcount()
-        return [found.loc[wave == number, KNOWABLE] for number in wave.unique()]
+        late = (known > found["both"]) & ~(known > found["over"])
+        found = found.assign(known=known)[inside & late].sort_values("known")
+        wave = found.groupby("row").cumcount()
+        for number in wave.unique():
+            now = found[wave == number]
+            moments = np.full(len(both), np.datetime64("NaT"), dtype="datetime64[ns]")
+            moments[now["row"]] = now["known"]
+            yield now["row"].to_numpy(), moments
 
 
-def _by_moment(moments: pd.Series) -> Iterator[tuple[pd.Timestamp, IntArray]]:
-    for moment in moments.drop_duplicates():
-        yield moment, moments.index[moments == moment].to_numpy(dtype=np.int64)
-
-
-def _day_number(days: Any) -> IntArray:
-    return np.asarray(days, dtype="datetime64[D]").astype(np.int64)
+def _by_moment(rows: IntArray, moments: Moments) -> Iterator[tuple[pd.Timestamp, IntArray]]:
+    """Yield some rows by the moment of each."""
+    for moment in np.unique(moments[rows]):
+        yield pd.Timestamp(moment, tz="UTC"), rows[moments[rows] == moment]

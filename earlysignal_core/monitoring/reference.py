@@ -16,7 +16,7 @@ from earlysignal_core.datasets.comparison import FloatArray, ks_distance
 from earlysignal_core.datasets.lineage import to_json
 from earlysignal_core.datasets.splits import Part
 from earlysignal_core.errors import LakeError
-from earlysignal_core.lake import Lake
+from earlysignal_core.lake import Lake, parquet
 from earlysignal_core.models.bundle import FOLDER, Bundle
 from earlysignal_core.models.calibration import Calibration
 from earlysignal_core.models.ensemble import refit
@@ -85,9 +85,7 @@ class Reference:
 
     def save(self, lake: Lake) -> None:
         """Write it beside its model; what stands there already stays, as models never change."""
-        sink = io.BytesIO()
-        pq.write_table(pa.Table.from_pandas(self.frame, preserve_index=False), sink, compression="zstd")
-        lake.claim(f"{FOLDER}/{self.version}/{FILE}", sink.getvalue())
+        lake.claim(f"{FOLDER}/{self.version}/{FILE}", parquet(self.frame, compression="zstd"))
 
     @classmethod
     def load(cls, lake: Lake, version: str) -> "Reference":
@@ -118,6 +116,11 @@ class Reference:
         return dict(zip(self.features, samples(self.frame[self.features].to_numpy("float64")), strict=True))
 
     @cached_property
+    def forecasts(self) -> FloatArray:
+        """The sorted probabilities."""
+        return sample(self.frame["probability"])
+
+    @cached_property
     def usual(self) -> dict[str, float]:
         """How far a month of the training period itself lay from all of it: 95 % of the months lay no further.
 
@@ -139,9 +142,9 @@ class Reference:
 
     def season(self, middle: pd.Timestamp) -> pd.DataFrame:
         """Return the rows of the same season of earlier years as a moment."""
-        apart = (self.frame["as_of"] - middle).dt.total_seconds() / 86_400
+        apart = (self.frame["as_of"].to_numpy("datetime64[ns]") - middle.to_datetime64()) / np.timedelta64(1, "D")
         to_nearest = (apart + _YEAR / 2) % _YEAR - _YEAR / 2
-        return self.frame[to_nearest.abs() <= SEASON_DAYS]
+        return self.frame[np.abs(to_nearest) <= SEASON_DAYS]
 
 
 def keep_reference(lake: Lake, bundle: Bundle, rows: pd.DataFrame) -> None:

@@ -1,5 +1,6 @@
 """What was served, as the monitors take it: one row an event, and nothing that was not known at the moment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,9 +16,9 @@ from earlysignal_core.evaluation.resampling import Figure, IntArray, one_a_compa
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.examples import are_among
 from earlysignal_core.lake import Lake
-from earlysignal_core.ledger import decisions, outcomes, prediction_requests, predictions, retrain_requests
+from earlysignal_core.ledger import deployments, outcomes, prediction_requests, predictions, retrain_requests
 from earlysignal_core.ledger.connection import Ledger
-from earlysignal_core.ledger.vocabulary import DecisionKind, Fallback, OutcomeStatus, RetrainState
+from earlysignal_core.ledger.vocabulary import Fallback, OutcomeStatus, RetrainState
 from earlysignal_core.models.bundle import BundleError, metadata_of
 from earlysignal_core.monitoring import performance
 from earlysignal_core.monitoring.announced import SEASONS_BACK, Announced
@@ -26,6 +27,7 @@ from earlysignal_core.monitoring.retrain_policy import OF_A_WINDOW, Cause
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import CACHES, KNOWABLE, UNIVERSE
+from earlysignal_core.trading_calendar import Moments
 from earlysignal_core.validation import no_rows
 
 ARRIVAL_DAYS = 455
@@ -38,21 +40,13 @@ _HISTORY = 600 * _DAY
 _PAST_OF_A_PRICE = 100 * _DAY
 # Two years of announcements tell which symbols are share classes of one company.
 _COMPANY_QUARTERS = 8
-_RENAMED = {
-    "model_version": "version",
-    "predicted_probability": "probability",
-    "actual_class": "label",
-    "actual_return_7d": "return_7d",
-}
-_JUDGED = [
-    *("event", "symbol", "company", "announced_on", "as_of", "version", "probability", "threshold", "never", "label"),
-    *("return_7d", "benchmark_7d"),
-]
+_RENAMED = {"predicted_probability": "probability"}
 _EARLIER = ["event", "as_of", "predicted_probability"]
 _PENDING = ["announced_on", "predicted_probability", "threshold"]
 _NO_MOMENTS = np.empty(0, dtype="datetime64[ns]")
 _NO_RESULTS = first_results(no_rows("earnings"))
 _OF_A_ROW = ["id", "event", "symbol", "as_of", "prediction_date", "predicted_probability"]
+_INNER = ("id", "prediction_date")
 _OF_AN_EVENT = [*_OF_A_ROW, "announced_on", "model_version", "threshold"]
 
 
@@ -102,7 +96,14 @@ class Retrains:
     last_season_retrain: pd.Timestamp | None
 
 
-def recent_rows(ledger: Ledger, now: pd.Timestamp, days: int, version: str | None = None) -> pd.DataFrame:
+def recent_rows(
+    ledger: Ledger,
+    now: pd.Timestamp,
+    days: int,
+    version: str | None = None,
+    *,
+    features: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Return the rows of the last days, one an event, as they were recorded.
 
     Parameters
@@ -112,26 +113,28 @@ def recent_rows(ledger: Ledger, now: pd.Timestamp, days: int, version: str | Non
     days : int
     version : str, optional
         What this model said, as champion or in shadow, instead of what was served.
+    features : sequence of str, optional
+        Those that are asked for; by default all of the catalogue.
 
     Returns
     -------
     DataFrame
         ``event, symbol, as_of, probability`` (NaN where nothing could be served) and a float64 column for each
-        feature, in the order in which they were recorded. Of several predictions of one event it is the last that has
-        a probability. One that was made without knowing any feature tells nothing of them and is left out.
+        feature (NaN where it is not known), in the order in which they were recorded. Of several predictions of one
+        event it is the last that has a probability. One that was made without knowing any feature tells nothing of
+        them and is left out.
     """
     chosen: dict[str, Any] = {"served": True} if version is None else {"versions": [version]}
     found = predictions.read(ledger, now - days * _DAY, now, features=True, columns=_OF_A_ROW, **chosen)
-    features = [name for name in found.columns if name not in _OF_A_ROW]
+    recorded, values = found.columns[len(_OF_A_ROW) :], found.iloc[:, len(_OF_A_ROW) :].to_numpy(dtype="float64")
     last = np.sort(_last_of_each_event(found))  # in the order of the ids
-    values = found[features].to_numpy(dtype="float64")[last]
-    known = ~np.isnan(values).all(axis=1)
-    told = found[["event", "symbol", "as_of", "predicted_probability"]].iloc[last[known]].reset_index(drop=True)
-    # A feature that no row has is missing in all, also where there are no rows.
-    absent = [name for name in catalogue() if name not in features]
-    values = np.hstack([values[known], np.full((len(told), len(absent)), np.nan)])
-    rows: pd.DataFrame = pd.concat([told, pd.DataFrame(values, columns=[*features, *absent])], axis=1)
-    return rows.rename(columns={"predicted_probability": "probability"})
+    last = last[~np.isnan(values[last]).all(axis=1)]
+    told = {_RENAMED.get(name, name): found[name].array.take(last) for name in _OF_A_ROW if name not in _INNER}
+    names = list(catalogue()) if features is None else features
+    # What no row has is missing in all, also where there are no rows: the column behind the last one.
+    values = np.column_stack([values[last], np.full(len(last), np.nan)])[:, recorded.get_indexer(pd.Index(names))]
+    rows: pd.DataFrame = pd.concat([pd.DataFrame(told), pd.DataFrame(values, columns=list(names))], axis=1)
+    return rows
 
 
 def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd.Timestamp) -> Judged:
@@ -157,34 +160,50 @@ def judged_events(ledger: Ledger, lake: Lake, source: SourceDescription, now: pd
     answered = served["predicted_probability"].notna() & (served["model_version"] != predictions.RULE)
     quarters = quarters_since(lake, source, "earnings", now - _COMPANY_QUARTERS * 91 * _DAY, now)
     announcements = lake.derive(first_results, "earnings", quarters, EARNINGS) if quarters else _NO_RESULTS
-    events = _by_event(served if answered.all() else served[answered], announcements, now)
-    asked = events if answered.all() else _by_event(served, announcements, now)
+    asked = _by_event(served, announcements, now)
+    events = asked if answered.all() else _by_event(served[answered], announcements, now)
     inside = _within(events["announced_on"], now)
-    rows = _with_outcomes(ledger, events[inside].reset_index(drop=True), now)
-    returns, positions = _returns(lake, source, now, rows)
-    never = pd.Series([_never(lake, version) for version in rows["model_version"]], dtype="float64")
-    judged = rows.rename(columns=_RENAMED).assign(
-        company=companies_of(rows["symbol"], Announced.of(lake, quarters).share_classes(now)),
-        never=never,
-        benchmark_7d=returns["benchmark_7d"],
-    )
-    status, label = rows["status"], rows["actual_class"]
-    ahead = events["announced_on"] > now.tz_localize(None)
-    pending = pd.concat([rows.loc[status.isna(), _PENDING], events.loc[ahead, _PENDING]], ignore_index=True)
-    came = are_among(positions["event"], rows.loc[rows["came"], "event"])
-    others = are_among(asked.loc[_within(asked["announced_on"], now), "event"], events["event"])
+    rows, others = _some(events, inside), _some(events, ~inside)
+    first, newest = _outcomes(ledger, rows["id"], now)
+    frame = pd.DataFrame(rows)
+    returns, positions = _returns(lake, source, now, frame)
+    classes = Announced.of(lake, quarters).share_classes(now)
+    judged = {
+        "event": rows["event"],
+        "symbol": rows["symbol"],
+        "company": companies_of(frame["symbol"], classes),
+        "announced_on": rows["announced_on"],
+        "as_of": rows["as_of"],
+        "version": rows["model_version"],
+        "probability": rows["predicted_probability"],
+        "threshold": rows["threshold"],
+        "never": np.array([_never(lake, version) for version in rows["model_version"]], dtype="float64"),
+        "label": first["actual_class"],
+        "return_7d": first["actual_return_7d"],
+        "benchmark_7d": returns["benchmark_7d"],
+    }
+    status, unlabelled, is_pending = first["status"], first["actual_class"].isna(), first["status"].isna().to_numpy()
+    pending = _some(rows, is_pending)
+    ahead = _some(events, events["announced_on"] > now.tz_localize(None).to_datetime64())
+    without_model = 0
+    if asked is not events:
+        seen = _some(asked, _within(asked["announced_on"], now))["event"]
+        without_model = int((~are_among(seen, events["event"])).sum())
+    came = are_among(positions["event"], rows["event"][rows["came"]])
     return Judged(
-        predictions=one_a_company(judged[_JUDGED]),
-        earlier=events.loc[~inside, _EARLIER].rename(columns=_RENAMED).reset_index(drop=True),
+        predictions=one_a_company(pd.DataFrame(judged)),
+        earlier=pd.DataFrame({_RENAMED.get(name, name): others[name] for name in _EARLIER}),
         positions=positions[came].reset_index(drop=True),
-        pending=pending.rename(columns=_RENAMED),
+        pending=pd.DataFrame(
+            {_RENAMED.get(name, name): np.concatenate([pending[name], ahead[name]]) for name in _PENDING}
+        ),
         counts={
-            "pending": int(status.isna().sum()),
+            "pending": int(is_pending.sum()),
             "no_event": int((status == OutcomeStatus.NO_EVENT).sum()),
-            "unlabelled": int((status.isin([OutcomeStatus.OBSERVED, OutcomeStatus.RESTATED]) & label.isna()).sum()),
-            "restated": int((rows["newest_status"] == OutcomeStatus.RESTATED).sum()),
-            "delisted": int(rows["delisted"].fillna(False).sum()),
-            "not_by_a_model": int((~others).sum()),
+            "unlabelled": int((status.isin([OutcomeStatus.OBSERVED, OutcomeStatus.RESTATED]) & unlabelled).sum()),
+            "restated": int((newest["status"] == OutcomeStatus.RESTATED).sum()),
+            "delisted": int(first["delisted"].fillna(False).sum()),
+            "not_by_a_model": without_model,
         },
     )
 
@@ -249,7 +268,7 @@ def champion_auc(ledger: Ledger, lake: Lake, version: str) -> Figure:
     Of its walk-forward, as its last promotion recorded it (`WALK_FORWARD_AUC`), else of its own test part, whose bound
     is counted from how many events it has; undefined where there is neither.
     """
-    walked = decisions.last_figures(ledger, DecisionKind.PROMOTION, version) or {}
+    walked = deployments.promoted_with(ledger, version)
     if np.isfinite(walked.get(WALK_FORWARD_AUC, np.nan)):
         return Figure(value=walked[WALK_FORWARD_AUC], low=walked.get(WALK_FORWARD_AUC_LOW, np.nan))
     try:
@@ -269,44 +288,49 @@ def _arrived(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:
 
 def _last_of_each_event(found: pd.DataFrame) -> IntArray:
     """Return where, of each event, the last prediction with a probability is, or the last; in the order of these."""
-    answered = found["predicted_probability"].notna()
-    order = np.lexsort([found["id"], found["prediction_date"], answered])
-    again = found["event"].iloc[order].duplicated(keep="last").to_numpy()
+    made, answered = found["prediction_date"].to_numpy("datetime64[ns]"), found["predicted_probability"].notna()
+    order = np.lexsort([found["id"].to_numpy(), made, answered.to_numpy()])
+    again = found["event"].take(order).duplicated(keep="last").to_numpy()
     return np.asarray(order[~again], dtype=np.int64)
 
 
-def _with_outcomes(ledger: Ledger, rows: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
-    """Add to predictions what became of them as announced, and the newest status."""
-    chosen: dict[str, Any] = {"known_at": now, "ids": rows["id"].tolist(), "columns": ["id"]}
+def _outcomes(ledger: Ledger, ids: IntArray, now: pd.Timestamp) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what became of some predictions, in the order of their ids: as announced, and as it stands."""
+    chosen: dict[str, Any] = {"known_at": now, "ids": ids.tolist(), "columns": ["id"]}
     first, newest = (
         outcomes.read(ledger, now - _HISTORY, now, as_announced=as_announced, **chosen)
         for as_announced in (True, False)
     )
-    # Both come in the order of the ids, as these rows do.
-    told: pd.DataFrame = pd.concat([rows, first.drop(columns="id")], axis=1)
-    return told.assign(newest_status=newest["status"].array)
+    return first, newest
 
 
-def _within(days: pd.Series, now: pd.Timestamp) -> pd.Series:
+def _within(days: Moments, now: pd.Timestamp) -> npt.NDArray[np.bool_]:
     """Say which days lie in the window that is judged."""
     today = now.tz_localize(None).normalize()
-    within: pd.Series = (days > today - performance.WINDOW_DAYS * _DAY) & (days <= today)
-    return within
+    first = today - performance.WINDOW_DAYS * _DAY
+    return np.asarray((days > first.to_datetime64()) & (days <= today.to_datetime64()))
 
 
-def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
+def _by_event(rows: pd.DataFrame, announcements: pd.DataFrame, now: pd.Timestamp) -> dict[str, Any]:
     """Return one row an event, with the day on which it was announced in place of the expected one, and its session.
 
-    ``came`` says whether it has been announced.
+    By column. ``came`` says whether it has been announced.
     """
-    chosen = rows.iloc[np.sort(_last_of_each_event(rows))].reset_index(drop=True)
-    chosen = chosen.rename(columns={"announced_on": "expected_on"})
+    last = np.sort(_last_of_each_event(rows))
+    chosen = {name: rows[name].array.take(last) for name in ("event", "symbol", "as_of", "model_version")}
+    numbers = {name: rows[name].to_numpy()[last] for name in ("id", "predicted_probability", "threshold")}
     place = announcements.index.get_indexer(pd.Index(chosen["event"]))
     came = announcements[KNOWABLE].array.take(place, allow_fill=True) <= now
-    announced_on = chosen["expected_on"].to_numpy(copy=True)
+    announced_on = rows["announced_on"].to_numpy()[last]
     announced_on[came] = announcements["announced_on"].to_numpy()[place[came]]
     session = announcements["session"].array.take(np.where(came, place, -1), allow_fill=True)
-    return chosen.assign(announced_on=announced_on, session=session, came=came)
+    return {**chosen, **numbers, "announced_on": announced_on, "session": session, "came": came}
+
+
+def _some(columns: dict[str, Any], which: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return some rows of all columns."""
+    places = np.flatnonzero(which)
+    return {name: values.take(places) for name, values in columns.items()}
 
 
 def _returns(

@@ -17,7 +17,7 @@ from earlysignal_core.evaluation.forward import Recipe, walk_monthly
 from earlysignal_core.evaluation.metrics import measure
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.resampling import Resamples
-from earlysignal_core.lake import Lake
+from earlysignal_core.lake import Lake, parquet
 from earlysignal_core.ledger import decisions, deployments, predictions
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.errors import LedgerError
@@ -100,9 +100,7 @@ def walk_forward(
         since = otherwise
     scores = walk_monthly(Recipe(settings), lake, source, since, at)
     scores = scores[scores["label"].notna()].reset_index(drop=True)
-    sink = io.BytesIO()
-    scores.to_parquet(sink, index=False)
-    lake.write_bytes(_path(version), sink.getvalue())
+    lake.write_bytes(_path(version), parquet(scores, compression="snappy"))
     return scores
 
 
