@@ -331,7 +331,9 @@ def retrain(day: pd.Timestamp, production: Production, request: RetrainRequest) 
         champion = deployments.champion(production.ledger)
         if champion is not None and champion.version != model.version:
             version, since = str(model.version), champion.since
-            judging.walk_forward(lake, source, recipe, version, champion.version, at, otherwise=since)
+            judging.walk_forward(
+                lake, source, recipe, version, champion.version, at, otherwise=since, refits=production.refits
+            )
     return model
 
 

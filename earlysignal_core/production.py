@@ -7,6 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from earlysignal_core.errors import LakeError
+from earlysignal_core.evaluation.forward import Refits
 from earlysignal_core.features.ahead import FeaturesAhead
 from earlysignal_core.features.table import scheduled_examples
 from earlysignal_core.lake import Lake
@@ -73,6 +74,11 @@ class Production:
     def features_ahead(self) -> FeaturesAhead | None:
         """The features of the days to come, where they can be made ahead."""
         return FeaturesAhead(self.lake, self.source) if self.is_lived_again else None
+
+    @cached_property
+    def refits(self) -> Refits | None:
+        """What the recipes of challengers were refitted to, which over a lake that stands still is the same again."""
+        return {} if self.is_lived_again else None
 
     def scheduled(self, first: pd.Timestamp, last: pd.Timestamp) -> pd.DataFrame:
         """Return `features.table.scheduled_examples` of these days."""

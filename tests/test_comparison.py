@@ -217,6 +217,19 @@ def test_each_step_is_scored_by_a_model_that_knew_nothing_of_it(lake: Lake) -> N
     assert early["label"].isna().any()
 
 
+def test_refits_that_were_made_serve_again_and_no_other_settings(lake: Lake) -> None:
+    source, refits = described(lake), {}
+    since, until, later = (pd.Timestamp(day, tz="UTC") for day in ("2015-09-01", "2015-11-02", "2015-12-01"))
+    walk_monthly(Recipe(Settings(), refits), lake, source, since, until)
+    before = dict(refits)
+    again = walk_monthly(Recipe(Settings(), refits), lake, source, since, later)
+    pd.testing.assert_frame_equal(again, walk_monthly(Recipe(Settings()), lake, source, since, later))
+    assert before
+    assert all(refits[made] is model for made, model in before.items())
+    walk_monthly(Recipe(Settings(window_months=12), refits), lake, source, since, until)
+    assert len(refits) > len(before) + 1
+
+
 def test_a_day_trains_as_a_quarter_does_and_what_comes_later_changes_nothing(lake: Lake, tmp_path) -> None:
     source, day = described(lake), Day.parse("2015-11-10")
     whole = gather_dataset(lake, source, day, Settings())

@@ -18,16 +18,31 @@ from earlysignal_core.settings import Settings
 from earlysignal_core.sources import SourceDescription
 from earlysignal_core.tables import KNOWABLE
 
+Refits = dict[tuple[str, str], Bundle | NoModelYet]
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """How models are made: with which settings (the window, say, and the members)."""
+    """How models are made: with which settings (the window, say, and the members).
+
+    Attributes
+    ----------
+    settings : Settings
+    refits : dict, optional
+        What was made before, by settings and cutoff: for who walks many recipes over a lake that stands still.
+    """
 
     settings: Settings = field(default_factory=Settings)
+    refits: Refits | None = None
 
     def train(self, lake: Lake, source: SourceDescription, until: Day | Quarter) -> Bundle | NoModelYet:
         """Train on what the lake held at a cutoff; the bundle has no version."""
-        return train(gather_dataset(lake, source, until, self.settings), ensemble_of(lake, self.settings, until))
+        known: Refits = {} if self.refits is None else self.refits
+        made = (self.settings.model_dump_json(), str(until))
+        if made not in known:
+            dataset = gather_dataset(lake, source, until, self.settings)
+            known[made] = train(dataset, ensemble_of(lake, self.settings, until))
+        return known[made]
 
 
 def steps(since: pd.Timestamp, until: pd.Timestamp) -> list[Day]:

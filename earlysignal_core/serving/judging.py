@@ -13,7 +13,7 @@ from earlysignal_core.datasets.labels import first_of_each_event
 from earlysignal_core.errors import EarlySignalError, LakeError
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.comparison import Comparison, Decision, compare, decide
-from earlysignal_core.evaluation.forward import Recipe, walk_monthly
+from earlysignal_core.evaluation.forward import Recipe, Refits, walk_monthly
 from earlysignal_core.evaluation.metrics import measure
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.resampling import Resamples
@@ -71,6 +71,7 @@ def walk_forward(
     at: pd.Timestamp,
     *,
     otherwise: pd.Timestamp | None = None,
+    refits: Refits | None = None,
 ) -> pd.DataFrame:
     """Judge a challenger's recipe forward since the champion's cutoff, and keep the scores.
 
@@ -85,6 +86,8 @@ def walk_forward(
         UTC; nothing that was not known then is used.
     otherwise : Timestamp, optional
         Since when (UTC) instead, where the champion's cutoff can no longer be read.
+    refits : dict, optional
+        As of `evaluation.forward.Recipe`.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def walk_forward(
         if otherwise is None:
             raise
         since = otherwise
-    scores = walk_monthly(Recipe(settings), lake, source, since, at)
+    scores = walk_monthly(Recipe(settings, refits), lake, source, since, at)
     scores = scores[scores["label"].notna()].reset_index(drop=True)
     lake.write_bytes(_path(version), parquet(scores, compression="snappy"))
     return scores
