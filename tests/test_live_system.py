@@ -83,6 +83,6 @@ def test_the_world_changes_and_a_better_model_takes_over_by_itself(tmp_path: Pat
             move_clock(system, LATER)
             wait_for(lambda: shown(system, "production_status")["Champion"].startswith(NEW), seconds=3600)
             assert shown(system, "production_status")["Previous"].startswith(OLD)
-            assert {status for _, status in days_lived(system)} <= {"SUCCESS", "STARTED"}
+            assert not {"FAILURE", "CANCELED"} & {status for _, status in days_lived(system)}  # the next may have begun
             wait_for(lambda: f"{NEW} serves" in {json.loads(body)["title"] for *_, body in webhook.received})
             stop(system, signal.SIGINT)
