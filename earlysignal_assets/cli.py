@@ -49,8 +49,12 @@ def main() -> None:
 
         if not isinstance(error, (OSError, DBAPIError)):
             raise
-        said = str(error.orig if isinstance(error, DBAPIError) else error).strip().splitlines()[0]
-        _fail(f"this machine cannot go on: {said}. Remedy: look at its disk and at PostgreSQL, then start again.")
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        said = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+        _fail(
+            f"this machine cannot go on: {said}. Remedy: look at its disk (EARLYSIGNAL_HOME) and at PostgreSQL, then "
+            f"start again."
+        )
 
 
 def _fail(told: str) -> NoReturn:

@@ -181,10 +181,16 @@ def backup(file: Annotated[Path, typer.Argument(help="A new file, like ledger.zi
 @ledger_file.command()
 def restore(file: Annotated[Path, typer.Argument(help="What `backup` wrote.")], tape: Tape = None) -> None:
     """Read a backup into an empty ledger: all of it, or nothing."""
+    from earlysignal_core import operations
     from earlysignal_core.ledger.backup import restore as read
 
-    with opened(tape) as (_, ledger):
+    with opened(tape) as (workspace, ledger):
         _say_rows("Restored from", file, read(ledger, file))
+        if missing := operations.models_missing(ledger, workspace.lake):
+            say(
+                f"Note: the files of {', '.join(missing)} are not in the lake {workspace.lake}, so that they cannot "
+                f"serve. Remedy: bring back its folder `models` as it was."
+            )
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from earlysignal_core.ledger.retrain_requests import RetrainRequest
 from earlysignal_core.ledger.vocabulary import DecisionKind, Urgency
 from earlysignal_core.models import bundle as bundles
 from earlysignal_core.monitoring.retrain_policy import Cause
-from earlysignal_core.quarterly import described
+from earlysignal_core.quarterly import SOURCE, described
 
 DECISIONS_SHOWN, ALERTS_SHOWN = 10, 5
 _SHORTEST_WINDOW, _LONGEST_WINDOW = 3, 600  # months; the settings know the same limits
@@ -105,11 +105,17 @@ def ask_for_retrain(
     Raises
     ------
     OperationError
-        If there is no reason, the universe is another one than the source's or the window is too short.
+        If there is no reason, nothing has been collected yet, the universe is another one than the source's or the
+        window is too short.
     RetrainInFlightError
         If an urgent one is asked for already, or one is under way.
     """
     decision = reasoned(DecisionKind.RETRAIN, now, reason, by)
+    if not lake.exists(SOURCE):
+        raise OperationError(
+            "nothing has been collected yet to train on. Remedy: begin production (`earlysignal days`), or materialise "
+            "the caches, and ask again."
+        )
     held = described(lake).universe
     if universe not in (None, held):
         raise OperationError(
@@ -259,6 +265,18 @@ def expect_ready(lake: Lake, now: pd.Timestamp, version: str) -> None:
             f"{version} knows what was known on {cutoff:%Y-%m-%d %H:%M} UTC, and it is {now:%Y-%m-%d %H:%M} UTC: a "
             f"model of the future cannot serve. Remedy: choose one whose cutoff has passed, or train one."
         )
+
+
+def models_missing(ledger: Ledger, lake: Lake) -> list[str]:
+    """Return the deployed models whose files are not in the lake: after a ledger was restored beside another one."""
+    with ledger.transaction() as joined:
+        deployed = [
+            deployments.champion(joined),
+            deployments.previous_champion(joined),
+            *deployments.challengers(joined),
+        ]
+    held = set(bundles.versions(lake))
+    return [each.version for each in deployed if each is not None and each.version not in held]
 
 
 def reasoned(kind: DecisionKind, now: pd.Timestamp, reason: str, by: str) -> Decision:

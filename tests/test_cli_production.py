@@ -1,5 +1,8 @@
 """The commands by which a person steers production, with PostgreSQL running or not, and a ledger carried elsewhere."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,7 +119,9 @@ def test_a_persons_day(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         before = contents(ledger)
     monkeypatch.setenv("EARLYSIGNAL_SYNTHETIC__SEED", "1")  # another ledger
     assert "cannot be read as a backup" in told("ledger", "restore", Path(__file__))
-    assert "11 decisions" in told("ledger", "restore", file)
+    restored = told("ledger", "restore", file)
+    assert "11 decisions" in restored
+    assert f"the files of {A} are not in the lake" in restored
     with ledger_of(Workspace(Settings())) as ledger:
         assert contents(ledger) == before
     assert f"Champion    {A}" in told("status")
@@ -168,3 +173,11 @@ def test_it_works_with_the_embedded_server_running_or_not(
     assert refused.stdout.startswith("Error the clock of the ledger stands at 2014-08-01")
     assert not refused.stderr
     assert not (tmp_path / "postgres" / "postmaster.pid").exists(), "what the command started it has stopped"
+
+
+def test_a_machine_that_fails_ends_a_command_in_a_sentence() -> None:
+    command = [sys.executable, "-c", "from earlysignal_assets.cli import main; main()", "demo"]
+    environment = {**os.environ, **TINY, "EARLYSIGNAL_HOME": "/proc/nowhere"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "this machine cannot go on: [Errno 2] No such file or directory: '/proc/nowhere'" in done.stdout

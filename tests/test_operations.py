@@ -8,7 +8,7 @@ from ledgers import NOW, at_once, count, decision, execute, later
 from made_up import source
 
 from earlysignal_core import operations
-from earlysignal_core.errors import EarlySignalError, LakeError, RefusalError
+from earlysignal_core.errors import EarlySignalError, RefusalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import ab_tests, days, decisions, deployments, freezes, retrain_requests
 from earlysignal_core.ledger.alerts import Alert, mark_sent, raise_alert
@@ -93,7 +93,7 @@ def test_a_retrain_that_the_source_cannot_give_is_refused(ledger: Ledger, lake: 
 
 
 def test_a_retrain_without_a_source_is_refused(ledger: Ledger, tmp_path) -> None:
-    with pytest.raises(LakeError, match="Remedy: materialise"):
+    with pytest.raises(OperationError, match="nothing has been collected yet to train on"):
         operations.ask_for_retrain(ledger, Lake(str(tmp_path / "empty")), NOW, **WHY)
     assert count(ledger, "decisions") == 0
 
