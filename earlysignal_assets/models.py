@@ -15,6 +15,7 @@ from earlysignal_core.models.base_models import BaseModels
 from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
 from earlysignal_core.models.ensemble import members_of
 from earlysignal_core.models.hyperparameters import ensemble_of
+from earlysignal_core.models.side_by_side import side_by_side
 from earlysignal_core.quarterly import make_base_models, make_model
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings
@@ -56,10 +57,14 @@ def card(context: dg.AssetExecutionContext, lake: Lake, version: str) -> dg.UrlM
 def base_models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
     """The members of the quarter's model, each fitted on the train part, to choose by, and on all rows, to serve.
 
-    No quarter's members need another's: one run fits those of any number of quarters.
+    No quarter's members need another's: one run fits those of any number of quarters, two at a time.
     """
-    for quarter in map(Quarter.parse, context.partition_keys):
-        made = make_base_models(quarter, lake, ensemble_of(lake, Settings(), quarter))
+
+    def make(quarter: Quarter) -> BaseModels | NoModelYet:
+        return make_base_models(quarter, lake, ensemble_of(lake, Settings(), quarter))
+
+    quarters = [Quarter.parse(key) for key in context.partition_keys]
+    for quarter, made in zip(quarters, side_by_side(make, quarters), strict=True):
         context.add_asset_metadata(_of_members(made), partition_key=quarter.key)
 
 

@@ -1,10 +1,9 @@
 """Several models as one: each member has its algorithm, window and features, and they are summed in log odds."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,8 @@ from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.models.algorithm import Fitted, FloatArray, algorithm
 from earlysignal_core.models.calibration import log_odds
+from earlysignal_core.models.side_by_side import side_by_side
 from earlysignal_core.settings import EnsembleSettings, Member
-
-One = TypeVar("One")
-Made = TypeVar("Made")
 
 
 class TooLittleToLearnError(EarlySignalError):
@@ -135,7 +132,7 @@ def choose(
         told = {"params": chosen, "features": named, "trees": size, "window_months": member.window_months}
         return {"algorithm": member.algorithm, **told}, best
 
-    found = _side_by_side(fitted_until_worse, ensemble.members)
+    found = side_by_side(fitted_until_worse, ensemble.members)
     members, fitted = [member for member, _ in found], [best for _, best in found]
     if len(members) == 1:
         return members[0], Pool([(list(range(len(members[0]["features"]))), fitted[0])], [1.0], 0.0)
@@ -170,7 +167,7 @@ def refit(model: Mapping[str, Any], frame: pd.DataFrame, end: pd.Timestamp) -> P
         way = algorithm(member["algorithm"])
         return way.fit(X, label[rows], member["features"], member["trees"], member["params"])
 
-    fitted = _side_by_side(fitted_anew, members_of(model))
+    fitted = side_by_side(fitted_anew, members_of(model))
     return Pool(list(zip(_columns(model), fitted, strict=True)), *_combined(model))
 
 
@@ -187,12 +184,6 @@ def window_of(member: Mapping[str, Any], metadata: Mapping[str, Any]) -> int | N
     return min(
         (months for months in (member.get("window_months"), metadata.get("window_months")) if months), default=None
     )
-
-
-def _side_by_side(fit: Callable[[One], Made], members: Sequence[One]) -> list[Made]:
-    """Fit members two at a time: each runs on one thread, outside Python, and knows nothing of the others."""
-    with ThreadPoolExecutor(max_workers=2) as threads:
-        return list(threads.map(fit, members))
 
 
 def _weighted(ensemble: EnsembleSettings) -> tuple[list[float], float]:
