@@ -67,6 +67,11 @@ def listed(items: Sequence[str], none: str) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("\n".join(f"* {item}" for item in items) or none)
 
 
+def lines_of(text: str) -> dg.MarkdownMetadataValue:
+    """Show a text line by line."""
+    return dg.MetadataValue.md(_plain(text))
+
+
 def decisions_shown(made: pd.DataFrame) -> dg.MarkdownMetadataValue:
     """Show decisions, as of `ledger.decisions.read`: when, what and why, then the rule and what it says as written."""
     texts = []
@@ -127,8 +132,9 @@ def _fits(cells: list[list[str]]) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return a text that Markdown does not take for its own marks."""
-    return " ".join(_MARKS.sub(r"\\\g<0>", text).split())
+    """Return a text that Markdown does not take for its own marks, in lines where it has several."""
+    lines = _MARKS.sub(r"\\\g<0>", text).splitlines()
+    return "  \n  ".join(" ".join(line.split()) for line in lines)
 
 
 def _cell(value: Any) -> str:

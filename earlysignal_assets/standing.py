@@ -5,10 +5,10 @@ from typing import Any
 import dagster as dg
 
 from earlysignal_assets.clock import domain_now
-from earlysignal_assets.describe import OWNER, Materialized, alerts_shown, decisions_shown
+from earlysignal_assets.describe import OWNER, Materialized, alerts_shown, decisions_shown, lines_of
 from earlysignal_assets.production import GROUP
 from earlysignal_assets.sharing import shared_answers
-from earlysignal_assets.standing_facts import NO_CLOCK, facts_of
+from earlysignal_assets.standing_facts import NO_CLOCK, NO_RETRAIN, facts_of
 from earlysignal_core import operations
 from earlysignal_core.datasets.lineage import json_digest
 from earlysignal_core.ledger.connection import Ledger
@@ -28,8 +28,10 @@ def production_status(ledger: dg.ResourceParam[Ledger]) -> Materialized:
 def stands(ledger: Ledger) -> dict[str, Any]:
     """Return how production stands, ready to be shown."""
     status = operations.status(ledger, domain_now(ledger))
+    facts = facts_of(status)
     return {
-        **facts_of(status),
+        **facts,
+        NO_RETRAIN: lines_of(facts[NO_RETRAIN]),
         "last decisions": decisions_shown(status.decisions.iloc[::-1]),
         "last alerts": alerts_shown(status.alerts),
     }

@@ -9,7 +9,7 @@ if TYPE_CHECKING:  # its page is heavy to import
     from earlysignal_core.ledger.deployments import Deployment
     from earlysignal_core.operations import Status
 
-NO_CLOCK = "none of its own"
+NO_CLOCK, NO_RETRAIN = "none of its own", "No retrain"
 
 
 def facts_of(status: "Status") -> dict[str, str]:
@@ -23,7 +23,7 @@ def facts_of(status: "Status") -> dict[str, str]:
         "A/B test": _ab_test(status.ab_test),
         "Promotions": "allowed",
         "Retrain": "none is asked for",
-        "No retrain": status.no_retrain or "never judged",
+        NO_RETRAIN: status.no_retrain or "never judged",
         "Alerts": f"{len(status.unsent_alerts)} not delivered",
     }
     if (freeze := status.freeze) is not None:

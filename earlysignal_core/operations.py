@@ -241,7 +241,7 @@ def status(ledger: Ledger, now: pd.Timestamp) -> Status:
             retrain=retrain_requests.in_flight(joined),
             unsent_alerts=alerts.unsent(joined),
             alerts=alerts.read(joined).sort_values(["at", "id"]).tail(ALERTS_SHOWN),
-            no_retrain=f"{no_retrain['day'].iloc[0]:%Y-%m-%d}: {no_retrain['cause'].iloc[0]}"
+            no_retrain=f"{no_retrain['day'].iloc[0]:%Y-%m-%d}:\n{no_retrain['cause'].iloc[0]}"
             if len(no_retrain)
             else None,
             decisions=decisions.read(joined, without=DecisionKind.NO_RETRAIN, last=DECISIONS_SHOWN),

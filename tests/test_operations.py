@@ -254,7 +254,7 @@ def test_the_status_tells_all_that_stands(ledger: Ledger, lake: Lake) -> None:
     assert stands.retrain == retrain_requests.in_flight(ledger)
     assert [unsent.alert.key for unsent in stands.unsent_alerts] == ["auc"]
     assert stands.alerts["key"].tolist() == ["psi", "auc"]
-    assert stands.no_retrain == f"{NOW:%Y-%m-%d}: still nothing"
+    assert stands.no_retrain == f"{NOW:%Y-%m-%d}:\nstill nothing"
     assert stands.decisions["kind"].tolist() == ["retrain", *["freeze", "unfreeze"] * 4, "freeze"]
 
 

@@ -117,7 +117,9 @@ def test_noise_is_held_back_and_strict_lets_it_act():
 
 def test_strict_does_not_unguard_our_own_lines():
     doubtful = {"auc_less_champion": -0.05, "brier_skill": -0.1}
-    assert decided(doubtful, strict=True).effective is None
+    found = decided(doubtful, strict=True)
+    assert found.effective is None
+    assert [line.split()[0] for line in found.reason.splitlines()] == ["auc_less_champion", "brier_skill"]
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -182,7 +182,7 @@ def decide(
     acting = next(((line, verdict) for line, verdict in pairs if verdict.effective), None)
     if acting is None:
         held_back = [verdict.reason for verdict in verdicts if verdict.raw]
-        return RetrainDecision(verdicts, raw, None, None, "; ".join(held_back) or "no rule fires")
+        return RetrainDecision(verdicts, raw, None, None, "\n".join(held_back) or "no rule fires")
     line, verdict = acting
     return RetrainDecision(verdicts, raw, line, line.when.due(day), f"{line.cause}, {line.when}: {verdict.reason}")
 
