@@ -20,6 +20,7 @@ BENCHMARK = "benchmark"
 NEXT_QUARTER = "next_quarter"
 LATE_CLOSE_SESSIONS = 5
 DAYS_IN_QUARTER = 92
+_OF_AN_EXAMPLE = ("symbol", "sector_etf")
 
 
 class PointInTime:
@@ -64,6 +65,7 @@ class PointInTime:
         actions = self._tables.get("corporate_actions")
         self._splits = None if actions is None else Splits(actions.frame)
         self._bars: dict[str, tuple[Bars, Rows]] = {}
+        self._found: dict[tuple[str, str, int, Choice | None], Rows] = {}
         self._values: dict[str, Values] = {}
         self._computing: list[Feature] = []
         self._read: dict[str, dict[str, list[Rows]]] = {}
@@ -309,19 +311,38 @@ class PointInTime:
 
     def _locate(self, table: str, length: int, owner: str, lag_days: int, only: Choice | None = None) -> Rows:
         self._check_look_back(table, length)
-        steps = self._quarter - 1 if TABLES[table].axis is Axis.FISCAL_QUARTER else self._session
-        known = self._tables[table]
-        index = known if only is None else known.only(only)
-        rows = index.locate(self._owners(table, owner), self._moments - lag_days * DAY, steps, length)
+        rows = self._located(table, length, owner, lag_days, only)
         if TABLES[table].axis is not Axis.SESSION:  # older rows may be loaded or not: they must not count
-            rows = known.since(rows, self._oldest_day(table))
+            rows = self._tables[table].since(rows, self._oldest_day(table))
         self._remember(table, rows)
         return rows
+
+    def _located(self, table: str, length: int, owner: str, lag_days: int, only: Choice | None) -> Rows:
+        """Return the last known rows, however old: looked for once, also where several features ask for them."""
+        key = (table, owner, lag_days, only)
+        if key not in self._found or self._found[key].shape[1] < length:
+            index = self._tables[table] if only is None else self._tables[table].only(only)
+            owners, moments = self._owners(table, owner), self._moments - lag_days * DAY
+            if TABLES[table].axis is Axis.FISCAL_QUARTER:
+                self._found[key] = index.locate(owners, moments, self._quarter - 1, length)
+            elif owner in _OF_AN_EXAMPLE or self._tables[table].of_an_event:
+                self._found[key] = index.locate(owners, moments, self._session, length)
+            else:  # what all examples share, those of one moment share at once
+                first, which = self._by_moment
+                rows = index.locate(owners.iloc[first], moments[first], self._session[first], length)
+                self._found[key] = rows[which]
+        return self._found[key][:, -length:]
+
+    @cached_property
+    def _by_moment(self) -> tuple[Rows, Rows]:
+        """The first example of each moment, and which moment is an example's, shape (n,)."""
+        _, first, which = np.unique(self._moments, return_index=True, return_inverse=True)
+        return first, which
 
     def _owners(self, table: str, owner: str) -> pd.Series:
         if self._tables[table].of_an_event:
             return self._next_event if owner == NEXT_QUARTER else self.examples["event"]
-        if owner in ("symbol", "sector_etf"):
+        if owner in _OF_AN_EXAMPLE:
             return self.examples[owner]
         return pd.Series(self._source.benchmark if owner == BENCHMARK else owner, index=self.examples.index)
 
