@@ -207,9 +207,11 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
+            found = error.errors(include_input=False)
             told = [
                 f"{_variable(each['loc'])}: {_meant(each['loc']) or each['msg']}"
-                for each in error.errors(include_input=False)
+                for each in found
+                if not any(_is_within(other["loc"], each["loc"]) for other in found)  # one follows from the other
             ]
             raise SettingsError(f"{'; '.join(told)}. Remedy: set it anew, or unset it.") from None
         except UnreadableError as error:
@@ -279,6 +281,10 @@ def _meant(place: tuple[int | str, ...]) -> str | None:
         return None
     near = get_close_matches(str(place[1]), group.model_fields, 1)
     return f"there is no such setting; {_variable((place[0], near[0]))} is one" if near else None
+
+
+def _is_within(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
 
 
 def _variable(place: tuple[int | str, ...]) -> str:

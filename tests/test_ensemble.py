@@ -23,7 +23,7 @@ from earlysignal_core.models.bundle import Bundle, NoModelYet, load, save
 from earlysignal_core.models.training import train, train_quarter
 from earlysignal_core.monitoring.reference import Reference
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.settings import EnsembleSettings, Member, Settings
+from earlysignal_core.settings import EnsembleSettings, Member, Settings, SettingsError
 
 Q = Quarter(2017, 1)
 ALGORITHMS = ("lightgbm", "xgboost", "catboost", "random_forest", "logistic")
@@ -210,3 +210,9 @@ def test_outcomes_dealt_out_at_random_teach_nothing():
         dealt = random.permutation(labels["label"])
         found.append(roc_auc_score(dealt, model.predict(table)))
     assert np.mean(found) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_member_that_is_wrong_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARLYSIGNAL_ENSEMBLE", '{"members": [{"algorithm": "svm"}]}')
+    with pytest.raises(SettingsError, match=r"^EARLYSIGNAL_ENSEMBLE__MEMBERS__0__ALGORITHM: [^;]*\. Remedy"):
+        Settings()
