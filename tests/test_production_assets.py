@@ -23,6 +23,7 @@ from earlysignal_core.ledger.prediction_requests import PredictionRequest
 from earlysignal_core.ledger.vocabulary import Arm, DecisionKind, Fallback, RetrainState
 from earlysignal_core.models.bundle import versions
 from earlysignal_core.production import Hour, Production, next_day
+from earlysignal_core.quarterly import SOURCE
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources.tape import TapeSource
 
@@ -421,8 +422,11 @@ def test_a_refusal_of_what_a_person_asks_for_is_nobody_elses_alarm_and_an_outage
 
     days.move_clock(ledger, NOW)
     (job,) = (each for each in by_hand.OPERATIONS if each.name == "manual_retrain")
-    given = {"ledger": ledger, "source": source(tape), "lake": Lake(str(tmp_path / "empty"))}
-    for reason, titles in ((" ", []), ("new data", ["Run failed: manual_retrain"])):
+    empty, damaged = Lake(str(tmp_path / "empty")), Lake(str(tmp_path / "damaged"))
+    damaged.write_bytes(SOURCE, b"{")
+    outage = ["Run failed: manual_retrain"]
+    for reason, lake, titles in ((" ", damaged, []), ("new data", empty, []), ("new data", damaged, outage)):
+        given = {"ledger": ledger, "source": source(tape), "lake": lake}
         config = {"ops": {"ask_for_retrain": {"config": {"reason": reason}}}}
         done = job.execute_in_process(config, instance, resources=given, raise_on_error=False)
         assert not done.success
