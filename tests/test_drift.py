@@ -118,6 +118,18 @@ def test_a_shift_of_three_features_schedules_and_of_the_predictions_is_an_emerge
         assert "prediction_drift" in acting(detect(recent, trained, usual_psi=usual, strict=True))
 
 
+def test_of_few_predictions_chance_comes_on_top_of_what_is_usual():
+    trained, few = reference(draw(0)), rows(40, draw(1))
+    few["probability"] *= 3
+    moved = detect(few, trained)
+    psi, chance = moved.figures["psi"], 18.9 * (1 / 40 + 1 / len(trained.forecasts))
+    assert moved.figures["psi_above_chance"] > 0
+    assert "prediction_drift" in acting(detect(few, trained, usual_psi=psi - chance - 0.01))
+    held = detect(few, trained, usual_psi=psi - chance + 0.01)
+    assert held.figures["psi_usual"] < psi < held.figures["psi_usual_limit"]
+    assert "prediction_drift" in raw(held) - acting(held)
+
+
 def test_how_far_held_out_months_lie_is_counted_once_and_kept(tmp_path, monkeypatch):
     data = dataset(Quarter(2018, 3))
     lake, trained = Lake(str(tmp_path)), train(data)

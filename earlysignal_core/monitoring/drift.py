@@ -17,8 +17,10 @@ from earlysignal_core.rules import Guard, Rule, Verdict
 USUAL_PSI = "usual_psi.json"
 MAX_PSI = 0.2
 BINS = 10
-# 99.9 % of a chi-squared variable with nine degrees of freedom, which PSI / (1/n + 1/m) is where nothing has moved.
+# 99.9 % of a chi-squared variable with nine degrees of freedom, which PSI / (1/n + 1/m) is where nothing has moved;
+# and how far that lies above its mean: what chance may add to a distance that is usual.
 CHANCE_PSI = 27.9
+CHANCE_ABOVE_USUAL = CHANCE_PSI - (BINS - 1)
 MIN_FEATURES = 3
 # A feature goes missing when its missing share rises by more than this, and by more than chance explains.
 MAX_MISSING_RISE = 0.25
@@ -53,7 +55,12 @@ PREDICTIONS_RULE = Rule(
     Action.EMERGENCY,
     (
         Guard("psi_above_chance", ">", 0, "so few predictions differ so much by chance"),
-        Guard("psi_above_usual", ">", 0, "months held out of the training lay as far from it, or are too few to tell"),
+        Guard(
+            "psi_above_usual",
+            ">",
+            0,
+            "months held out of the training lay as far from it, but for chance, or are too few to tell",
+        ),
     ),
 )
 FEATURES_RULE = Rule(
@@ -143,7 +150,10 @@ def detect_drift(
     counted = features["counted"]
     predictions, trained = sample(recent["probability"]), reference.forecasts
     moved = psi(predictions, trained)
-    limit = psi_limit(len(predictions), len(trained))
+    limit, usual_limit = (
+        psi_limit(len(predictions), len(trained)),
+        usual_psi_limit(usual_psi, len(predictions), len(trained)),
+    )
     figures = {
         "rows": float(len(recent)),
         "reference_rows": float(len(reference.frame)),
@@ -153,7 +163,8 @@ def detect_drift(
         "psi_above_chance": moved - limit,
         "psi_usual": usual_psi,
         # NaN where too few months were held out to tell: an emergency is not declared on a model that young.
-        "psi_above_usual": moved - usual_psi,
+        "psi_usual_limit": usual_limit,
+        "psi_above_usual": moved - usual_limit,
         "psi_of_season": psi(predictions, sample(season["probability"])),
         "features_compared": float((counted & features["distance"].notna()).sum()),
         "features_above_limit": float(features["raw"].sum()),
@@ -206,6 +217,14 @@ def psi(values: FloatArray, reference: FloatArray) -> float:
 def psi_limit(n: int, m: int) -> float:
     """Return what the PSI of n and m values must exceed: 0.2, or more where chance gives more."""
     return max(MAX_PSI, CHANCE_PSI * (1 / n + 1 / m)) if n and m else np.nan
+
+
+def usual_psi_limit(usual_psi: float, n: int, m: int) -> float:
+    """Return what the PSI of n and m values must exceed where 95 % of months kept within `usual_psi`.
+
+    Few values lie farther apart by chance than the months did that told what is usual, so chance comes on top of it.
+    """
+    return usual_psi + CHANCE_ABOVE_USUAL * (1 / n + 1 / m) if n and m else np.nan
 
 
 def distance_limit(n: int, m: int) -> float:

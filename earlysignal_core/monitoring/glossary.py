@@ -12,6 +12,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "psi_limit": "what chance alone reaches with so few rows",
         "psi_above_chance": "the index less that",
         "psi_usual": "what 95 % of the held-out months of the training kept within",
+        "psi_usual_limit": "that, and what chance adds to it with so few rows",
         "psi_above_usual": "the index less that",
         "psi_of_season": "the index against the training rows of the same season",
         "features_compared": "features that differ between companies and can be told apart: only these can drift",
