@@ -19,7 +19,8 @@ from monitored import announcement_days
 from test_performance import CHAMPION, FROM, NO_POSITIONS, RATE, forecasts, stationary
 
 from earlysignal_core.evaluation.resampling import Figure
-from earlysignal_core.monitoring.performance import MIN_LABELLED, WINDOW_DAYS, auc_low, production_performance
+from earlysignal_core.evaluation.test_part import auc_of_sizes
+from earlysignal_core.monitoring.performance import MIN_LABELLED, WINDOW_DAYS, production_performance
 
 DAY = pd.Timedelta(days=1)
 DRAWS, APART = 20, 30
@@ -55,7 +56,7 @@ def quiet(seed: int) -> list[Look]:
 
 def acting(found: list[Look], rule: Callable[[float, float, float, float], bool], events: float, seed: int) -> list:
     """Return the days on which a rule acts, for one draw of what was measured of the champion on so many events."""
-    distance = 0.0 if np.isinf(events) else CHAMPION - auc_low(CHAMPION, events, RATE)
+    distance = 0.0 if np.isinf(events) else CHAMPION - auc_of_sizes(CHAMPION, events, RATE).low
     champion = CHAMPION + distance / norm.ppf(0.975) * np.random.default_rng(seed).normal()
     return [day for day, auc, upper in found if rule(auc, upper, champion, distance)]
 

@@ -10,6 +10,7 @@ from earlysignal_assets.datasets import DATASET
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
 from earlysignal_assets.partitions import ALL_QUARTERS_IN_ONE_RUN, ONE_QUARTER_PER_RUN, QUARTERS, quarter_of
 from earlysignal_core.evaluation import plots
+from earlysignal_core.evaluation.test_part import figures_of_test_part
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.base_models import BaseModels
 from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
@@ -94,7 +95,7 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
     model = make_model(quarter, lake, config.version, ensemble_of(lake, Settings(), quarter))
     if isinstance(model, NoModelYet):
         return dg.MaterializeResult(metadata={"no model yet": model.reason})
-    test = {f"test {name}": value for name, value in model.metadata["test"].items() if value is not None}
+    test = {f"test {name.replace('_', ' ')}": value for name, value in figures_of_test_part(model.metadata).items()}
     reliability = {when.replace("_", " "): found for when, found in model.metadata["reliability"].items()}
     months = model.metadata.get("window_months")
     importance = pd.Series(model.metadata["importance"], name="share of gain").rename_axis("feature").reset_index()

@@ -14,6 +14,7 @@ from earlysignal_assets.models import card
 from earlysignal_assets.partitions import DAYS, day_of
 from earlysignal_core import daily
 from earlysignal_core.evaluation import plots
+from earlysignal_core.evaluation.test_part import figures_of_test_part
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, decisions, deployments
 from earlysignal_core.ledger.connection import Ledger
@@ -280,7 +281,7 @@ def _of_model(
     caused = {"cause": request.cause, "request": request.id, "attempt": request.attempts}
     if isinstance(model, NoModelYet):
         return {**caused, "no model yet": model.reason}
-    test = {f"test {name}": value for name, value in model.metadata["test"].items() if value is not None}
+    test = {f"test {name.replace('_', ' ')}": value for name, value in figures_of_test_part(model.metadata).items()}
     return {
         **caused,
         "version": model.version,

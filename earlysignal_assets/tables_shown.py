@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from earlysignal_assets.standing_facts import facts_of, shown_clock, shown_moment
+from earlysignal_core.evaluation.test_part import figures_of_test_part
 from earlysignal_core.features.catalogue import Feature
 from earlysignal_core.features.explain import Explanation
 from earlysignal_core.models.bundle import FOLDER, Bundle, NoModelYet
@@ -79,8 +80,8 @@ def print_model(console: Console, model: Bundle | NoModelYet) -> None:
         console.print(f"No model yet for {model.until}: {model.reason}")
         return
     table = Table("figure", "value", title=f"{model.version}: test part of the split, before the refit")
-    for name, value in model.metadata["test"].items():
-        table.add_row(name, "–" if value is None else f"{value:,.4g}")
+    for name, value in figures_of_test_part(model.metadata).items():
+        table.add_row(name.replace("_", " "), f"{value:,.4g}")
     console.print(table)
     console.print(f"Bundle   {FOLDER}/{model.version} in the lake", highlight=False)
 

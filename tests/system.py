@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,7 +200,8 @@ def starting(
         if process.poll() is None:
             left = system.everything()
             for member in left:
-                member.kill()
+                with suppress(psutil.NoSuchProcess):  # a child may end with its parent before this loop reaches it
+                    member.kill()
             process.wait()
 
 

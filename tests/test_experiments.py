@@ -103,6 +103,8 @@ def test_a_record_tells_what_went_in_and_what_came_out_with_n(tmp_path: Path) ->
     assert before.parameters["feature_set"] == "rsi_momentum, beat_streak"
     assert before.parameters["num_leaves"] == "7"
     assert before.tags["judged"] == "no"
+    low, high = before.metrics.pop("test/auc_low"), before.metrics.pop("test/auc_high")
+    assert low < 0.75 < high
     assert before.metrics == {"training/rows": 1000.0, "training/base_rate": 0.1, "test/n": 150.0,
                               "test/base_rate": 0.12, "test/auc": 0.75}  # fmt: skip
     assert {"importance.json", "importance.png"} <= set(before.artifacts())

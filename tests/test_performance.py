@@ -14,10 +14,10 @@ from scipy.stats import norm, rankdata
 
 from earlysignal_core.evaluation.calibration import expected_accuracy
 from earlysignal_core.evaluation.resampling import Figure
+from earlysignal_core.evaluation.test_part import auc_of_sizes
 from earlysignal_core.monitoring.performance import (
     MIN_LABELLED,
     RULES,
-    auc_low,
     operations,
     production_performance,
 )
@@ -214,7 +214,7 @@ def auc(label: np.ndarray, probability: np.ndarray) -> float:
 
 def measured_on(events: int, seed: int) -> Figure:
     """What a walk-forward over so many events says of a champion whose AUC is `CHAMPION`."""
-    distance = CHAMPION - auc_low(CHAMPION, events, RATE)
+    distance = CHAMPION - auc_of_sizes(CHAMPION, events, RATE).low
     found = CHAMPION + distance / norm.ppf(0.975) * np.random.default_rng(seed).normal()
     return Figure(value=found, low=found - distance)
 
@@ -262,14 +262,3 @@ def test_an_emergency_asks_what_the_champions_own_auc_surely_is():
     shown, wider = held_back.figures, norm.ppf(0.995) / norm.ppf(0.975)
     apart = np.sqrt((shown["auc_upper"] - shown["auc"]) ** 2 + (wider * 0.23) ** 2)
     assert shown["auc_less_champion_upper"] == pytest.approx(shown["auc"] - 0.83 + apart)
-
-
-def test_the_bound_of_an_auc_by_its_sizes():
-    random = np.random.default_rng(0)
-    label = np.r_[np.ones(25), np.zeros(225)]
-    lift = np.sqrt(2) * norm.ppf(0.83)
-    drawn = [auc(label, random.normal(size=250) + lift * label) for _ in range(2000)]
-    # For scores that are normal it is on the cautious side.
-    assert 0 <= 0.83 - 1.96 * np.std(drawn) - auc_low(0.83, 250, 0.1) <= 0.03
-    assert np.isnan(auc_low(0.83, 250, 0.0))
-    assert np.isnan(auc_low(0.83, 0, 0.1))

@@ -246,6 +246,31 @@ def test_what_is_not_finite_is_missing() -> None:
     assert np.isnan(world(surprises("A", 1), features={"probe": feature}).value(feature)[0])
 
 
+# Rows that several features, or several examples, ask for
+
+
+def test_what_looks_less_far_back_gets_the_newest_rows_whichever_is_asked_first() -> None:
+    far, near = (probe(lambda at, k=k: at.window("earnings", "eps_actual", k)[:, -1], earnings=4) for k in (4, 1))
+    ages = probe(lambda at: at.window("earnings", "eps_actual", 2)[:, 0], earnings=4)
+    for number, feature in enumerate((far, near, ages)):
+        object.__setattr__(feature, "name", f"probe {number}")
+    at = world(surprises("A", 10, 20, 30, 40), features={each.name: each for each in (far, near, ages)})
+    assert [at.value(each)[0] for each in (far, near, ages)] == pytest.approx([1.4, 1.4, 1.3])
+
+
+def test_each_example_sees_a_shared_series_as_it_stood_at_its_own_moment() -> None:
+    told = [("A", "2018-07-24"), ("A", "2018-07-10"), ("B", "2018-07-10"), ("B", "2018-07-31"), ("C", "2018-07-24")]
+    about = pd.concat([asked(day, None, symbol) for symbol, day in told], ignore_index=True)
+    rate = series(
+        "DFF", ("2018-06-28", 1.0, "2018-06-29"), ("2018-07-12", 2.0, "2018-07-13"), ("2018-07-20", 3.0, "2018-07-23")
+    )
+    feature = probe(lambda at: at.latest("macro", "value", owner="DFF"), macro=400)
+    everyone = companies(A="Energy", B="Energy", C="Energy")
+    at = world(everyone, rate, about=about, features={"probe": feature})
+    assert at.examples["symbol"].tolist() == ["A", "B", "A", "C", "B"]
+    assert at.value(feature).tolist() == [1.0, 1.0, 2.0, 2.0, 3.0]
+
+
 # Peers
 
 

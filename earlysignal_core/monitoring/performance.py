@@ -162,23 +162,6 @@ def production_performance(
     return Performance(shown, figures, [*judge((ACCURACY_RULE,), figures, strict=strict), *own])
 
 
-def auc_low(auc: float, n: float, base_rate: float) -> float:
-    """Return the lower bound of the 95 % interval of an AUC known by its sizes only; NaN without both classes.
-
-    Notes
-    -----
-    Hanley & McNeil, "The meaning and use of the area under a receiver operating characteristic (ROC) curve", Radiology
-    143 (1982).
-    """
-    positives = n * base_rate
-    negatives = n - positives
-    if not (positives > 0 and negatives > 0):
-        return np.nan
-    two_positives, two_negatives = auc / (2 - auc), 2 * auc**2 / (1 + auc)
-    spread = auc * (1 - auc) + (positives - 1) * (two_positives - auc**2) + (negatives - 1) * (two_negatives - auc**2)
-    return float(auc - norm.ppf(0.975) * np.sqrt(max(spread, 0.0) / (positives * negatives)))
-
-
 def operations(requests: pd.DataFrame) -> pd.DataFrame:
     """Return latency, volume and error rate of the prediction requests of a window.
 

@@ -13,6 +13,7 @@ from earlysignal_core.audit.announcements import companies_of
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.outcomes import outcome_returns
 from earlysignal_core.evaluation.resampling import Figure, IntArray, one_a_company, undefined
+from earlysignal_core.evaluation.test_part import auc_of_test_part
 from earlysignal_core.features.catalogue import catalogue
 from earlysignal_core.features.examples import are_among
 from earlysignal_core.lake import Lake
@@ -272,13 +273,9 @@ def champion_auc(ledger: Ledger, lake: Lake, version: str) -> Figure:
     if np.isfinite(walked.get(WALK_FORWARD_AUC, np.nan)):
         return Figure(value=walked[WALK_FORWARD_AUC], low=walked.get(WALK_FORWARD_AUC_LOW, np.nan))
     try:
-        test = metadata_of(lake, version)["test"]
+        return auc_of_test_part(metadata_of(lake, version))
     except BundleError as error:
         return undefined(str(error))
-    auc, n, rate = (np.nan if test.get(name) is None else float(test[name]) for name in ("auc", "n", "base_rate"))
-    if np.isnan(auc):
-        return undefined("the test part has no AUC")
-    return Figure(value=auc, low=performance.auc_low(auc, n, rate))
 
 
 def _arrived(rows: pd.DataFrame) -> npt.NDArray[np.datetime64]:

@@ -12,6 +12,7 @@ from earlysignal_core.evaluation import plots
 from earlysignal_core.evaluation.judge import Evaluation
 from earlysignal_core.evaluation.metrics import Figures
 from earlysignal_core.evaluation.resampling import Figure
+from earlysignal_core.evaluation.test_part import figures_of_test_part
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import FOLDER, Bundle, load
 from earlysignal_core.models.bundle import versions as model_versions
@@ -65,7 +66,7 @@ def record_of(lake: Lake, version: str, workspace: str) -> Record:
     """
     bundle = load(lake, version)
     evaluation = _evaluation(lake, bundle)
-    test = {f"test/{name}": float(value) for name, value in bundle.metadata["test"].items() if value is not None}
+    test = {f"test/{name}": value for name, value in figures_of_test_part(bundle.metadata).items()}
     figures = {} if evaluation is None else _metrics(evaluation.model)
     if evaluation is None and (walked := figures_of(lake, version)) is not None:
         figures = _metrics(walked)
