@@ -8,7 +8,7 @@ import pandas as pd
 
 from earlysignal_assets.datasets import DATASET
 from earlysignal_assets.describe import OWNER, Materialized, numbers, picture, shown
-from earlysignal_assets.partitions import ALL_QUARTERS_IN_ONE_RUN, ONE_QUARTER_PER_RUN, QUARTERS, quarter_of
+from earlysignal_assets.partitions import ALL_QUARTERS_IN_ONE_RUN, ONE_QUARTER_PER_RUN, QUARTERS, WORKSPACE, quarter_of
 from earlysignal_core.evaluation import plots
 from earlysignal_core.evaluation.test_part import figures_of_test_part
 from earlysignal_core.lake import Lake
@@ -19,10 +19,12 @@ from earlysignal_core.models.hyperparameters import ensemble_of
 from earlysignal_core.models.side_by_side import side_by_side
 from earlysignal_core.quarterly import make_base_models, make_model
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.settings import Settings
+from earlysignal_core.settings import EnsembleSettings, Settings
 from earlysignal_core.tracking.card import write_card
 
 GROUP = "models"
+_KINDS = {"random_forest": "lightgbm", "logistic": "scikitlearn"}  # the library, where its name is another
+_MOST_KINDS = 3
 
 
 class ModelConfig(dg.Config):
@@ -47,12 +49,18 @@ def card(context: dg.AssetExecutionContext, lake: Lake, version: str) -> dg.UrlM
     return dg.MetadataValue.url(f"{Settings().report_url}/{path.removeprefix('reports/')}")
 
 
+def kinds_of(ensemble: EnsembleSettings) -> set[str]:
+    """Return the libraries of the members, as many as Dagster shows."""
+    libraries = dict.fromkeys(_KINDS.get(member.algorithm, member.algorithm) for member in ensemble.members)
+    return set(list(libraries)[:_MOST_KINDS])
+
+
 @dg.asset(
     deps=[DATASET],
     partitions_def=QUARTERS,
     backfill_policy=ALL_QUARTERS_IN_ONE_RUN,
     group_name=GROUP,
-    kinds={"lightgbm", "scikitlearn"},
+    kinds=kinds_of(WORKSPACE.settings.ensemble),
     owners=[OWNER],
 )
 def base_models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
@@ -83,7 +91,7 @@ def _of_members(made: BaseModels | NoModelYet) -> dict[str, Any]:
     partitions_def=QUARTERS,
     backfill_policy=ONE_QUARTER_PER_RUN,
     group_name=GROUP,
-    kinds={"lightgbm", "scikitlearn"},
+    kinds=kinds_of(WORKSPACE.settings.ensemble),
     owners=[OWNER],
 )
 def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.ResourceParam[Lake]) -> Materialized:

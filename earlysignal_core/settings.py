@@ -152,6 +152,9 @@ class LiveSettings(Group):
     offline: bool = False
 
 
+_FAMILIES_BY_OTHER_NAMES = {"technical": "price", "fundamental": "fundamentals"}
+_ALL_FAMILIES = "all"
+
 COLLECTED = ("companies", "benchmark", "first", "tables", "series", "managers", "cusips")
 """What the live source collects, among its settings: with another choice it is another source."""
 
@@ -159,8 +162,8 @@ COLLECTED = ("companies", "benchmark", "first", "tables", "series", "managers", 
 class Member(Group):
     """One member of the model (docs/models.md): what is fitted, on how much of the past, on which features.
 
-    `families` are those of the catalogue (`price`, `history`, `macro`, …), none meaning all; `params` overrule the
-    algorithm's own.
+    `families` are those of the catalogue (`price`, `history`, `macro`, …), none meaning all, as does `all`; `technical`
+    and `fundamental` are other names of `price` and `fundamentals`. `params` overrule the algorithm's own.
     """
 
     algorithm: Literal["lightgbm", "xgboost", "catboost", "random_forest", "logistic"] = "lightgbm"
@@ -168,6 +171,14 @@ class Member(Group):
     families: tuple[str, ...] = ()
     weight: float = Field(1.0, gt=0)
     params: dict[str, Any] = {}
+
+    @field_validator("families")
+    @classmethod
+    def _by_the_catalogues_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        """One choice has one name, so that it has one workspace."""
+        if _ALL_FAMILIES in names:
+            return ()
+        return tuple(_FAMILIES_BY_OTHER_NAMES.get(name, name) for name in names)
 
 
 class EnsembleSettings(Group):

@@ -164,6 +164,11 @@ def test_a_member_reads_only_its_families(made):
         train(made, ensemble(Member(families=("astrology",))))
 
 
+def test_a_choice_of_families_has_one_name():
+    assert Member(families=("technical", "fundamental", "macro")) == Member(families=("price", "fundamentals", "macro"))
+    assert Member(families=("all",)) == Member(families=("all", "macro")) == Member()
+
+
 def test_the_stack_learns_from_forecasts_of_the_train_part_alone(made):
     members = (Member(algorithm="logistic"), Member(algorithm="logistic", families=("macro",)))
     model = train(made, ensemble(*members, voting="stacked"))

@@ -107,7 +107,10 @@ def test_a_record_tells_what_went_in_and_what_came_out_with_n(tmp_path: Path) ->
     assert low < 0.75 < high
     assert before.metrics == {"training/rows": 1000.0, "training/base_rate": 0.1, "test/n": 150.0,
                               "test/base_rate": 0.12, "test/auc": 0.75}  # fmt: skip
-    assert {"importance.json", "importance.png"} <= set(before.artifacts())
+    files = before.artifacts()
+    assert {"importance.json", "importance.png"} <= set(files)
+    kept = {name: files[f"bundle/{name}"] for name in ("model.txt", "model.json", "normalizer.json", "metadata.json")}
+    assert kept == {name: lake.read_bytes(f"models/early-signal/{version}/{name}") for name in kept}
 
 
 def test_a_record_learns_the_figures_of_the_card_each_with_n_and_interval(tmp_path: Path) -> None:

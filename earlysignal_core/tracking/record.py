@@ -14,7 +14,7 @@ from earlysignal_core.evaluation.metrics import Figures
 from earlysignal_core.evaluation.resampling import Figure
 from earlysignal_core.evaluation.test_part import figures_of_test_part
 from earlysignal_core.lake import Lake
-from earlysignal_core.models.bundle import FOLDER, Bundle, load
+from earlysignal_core.models.bundle import FILES, FOLDER, Bundle, load
 from earlysignal_core.models.bundle import versions as model_versions
 from earlysignal_core.models.ensemble import members_of, window_of
 from earlysignal_core.quarterly import EVALUATIONS, REPORT
@@ -73,11 +73,8 @@ def record_of(lake: Lake, version: str, workspace: str) -> Record:
 
     def artifacts() -> dict[str, bytes]:
         importance = bundle.metadata["importance"]
-        files = {
-            "importance.json": to_json(importance),
-            "importance.png": plots.importance(importance),
-            "metadata.json": to_json(bundle.metadata),
-        }
+        files = {f"bundle/{name}": lake.read_bytes(f"{FOLDER}/{version}/{name}") for name in FILES}
+        files |= {"importance.json": to_json(importance), "importance.png": plots.importance(importance)}
         if evaluation is not None:
             files["curves.png"] = plots.panel(evaluation)
         if lake.exists(path_of(version)):
