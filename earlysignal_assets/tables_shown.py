@@ -29,6 +29,10 @@ _NOTE = (
     "AUC with its 95 % interval; `base` is the Brier score of forecasting the base rate. `never` forecasts the base "
     "rate known before each quarter, which moves: its pooled AUC is near .5, not at it."
 )
+_SKILLS = {
+    "auc_within_company": "within one company",
+    "auc_given_large_surprise": "of up against down given a large surprise",
+}
 _COLUMNS = {
     "n": ("n", "{:,.0f}"),
     "base rate": ("base_rate", "{:.3f}"),
@@ -66,6 +70,8 @@ def print_walk_forward(console: Console, summary: Mapping[str, Any]) -> None:
         table.add_row(f"[dim]{name}[/dim]", *_cells(figures))
     console.print(table)
     console.print(_NOTE, highlight=False)
+    for where, figures in (("All", summary), (f"From {untouched['from']}", untouched)):
+        console.print(f"{where}: AUC {', '.join(_skills(figures))}; a coin has .500.", highlight=False)
     for line in summary["assumptions"]:
         console.print(f"[yellow]Assumed[/yellow] {line}", highlight=False)
     if summary["inactive_features"]:
@@ -225,6 +231,19 @@ def _alerts(alerts: pd.DataFrame) -> Table:
 def _cells(figures: Mapping[str, Any]) -> list[str]:
     values = [(figures.get(key), layout) for key, layout in _COLUMNS.values()]
     return ["–" if value is None else layout.format(value) for value, layout in values]
+
+
+def _skills(figures: Mapping[str, Any]) -> list[str]:
+    """Tell apart what the headline mixes: which company, when, and which way a large surprise goes."""
+    return [f"{what} {_with_bounds(figures, name)}" for name, what in _SKILLS.items()]
+
+
+def _with_bounds(figures: Mapping[str, Any], name: str) -> str:
+    value, low, high = (figures.get(f"{name}{bound}") for bound in ("", "_low", "_high"))
+    if value is None:
+        return "cannot be told"
+    between = "no interval" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    return f"{value:.3f} ({between}, n = {figures[f'{name}_n']:,.0f})"
 
 
 def _grouped(left_out: Mapping[str, str]) -> dict[str, list[str]]:

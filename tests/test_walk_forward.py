@@ -13,10 +13,12 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
+from rich.console import Console
 from running import command, digests, environment, run, workspace
 from system import wait_for
 
 from earlysignal_assets.postgres import ensure_database, server
+from earlysignal_assets.tables_shown import print_walk_forward
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import versions
 from earlysignal_core.quarters import Quarter
@@ -44,6 +46,19 @@ def test_the_demo_prints_the_walk_forward_and_writes_its_figures(undisturbed: Pa
     assert summary["n"] == sum(q["n"] for q in summary["quarters"])
     assert {"collect", "quarter", "report"} <= set(summary["seconds"])
     assert "<html" in (workspace(undisturbed) / "lake" / "reports" / "walk-forward.html").read_text()[:500]
+
+
+def test_what_it_prints_tells_apart_which_company_and_when(undisturbed: Path) -> None:
+    summary, console = (
+        json.loads((workspace(undisturbed) / "summary.json").read_text()),
+        Console(record=True, width=300),
+    )
+    print_walk_forward(console, summary)
+    printed = console.export_text()
+    value, low, high = (summary[f"auc_within_company{bound}"] for bound in ("", "_low", "_high"))
+    n = summary["auc_within_company_n"]
+    assert f"All: AUC within one company {value:.3f} ({low:.3f} to {high:.3f}, n = {n:,.0f}), of up against" in printed
+    assert "From 2017-Q1: AUC within one company cannot be told" in printed, "this demo ends before"
 
 
 def test_every_model_has_a_card_with_its_figures_and_the_defects_of_the_data(undisturbed: Path) -> None:
