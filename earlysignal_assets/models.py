@@ -14,6 +14,7 @@ from earlysignal_core.evaluation.test_part import figures_of_test_part
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.base_models import BaseModels
 from earlysignal_core.models.bundle import AUTO, FOLDER, NoModelYet
+from earlysignal_core.models.calibration import Calibration
 from earlysignal_core.models.ensemble import members_of
 from earlysignal_core.models.hyperparameters import ensemble_of
 from earlysignal_core.models.side_by_side import side_by_side
@@ -115,7 +116,7 @@ def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.Reso
             "dataset": f"the last {months} months" if months else "all history",
             **numbers({"rows": model.metadata["rows"], "base rate": model.metadata["base_rate"], **test}),
             **numbers({"trees": model.model["trees"], "threshold": model.threshold, "features": len(model.features)}),
-            "calibration": dg.MetadataValue.json(model.model["calibration"]),
+            "calibration": str(Calibration(**model.model["calibration"])),
             **numbers({f"test ECE {when}": found["ece"] for when, found in reliability.items() if found["forecast"]}),
             "reliability": picture("on the test part", plots.reliability(reliability)),
             "members": _members(model.model),

@@ -140,6 +140,7 @@ def test_good_probabilities_are_left_alone():
     chosen = choose_calibration(probability, label)
     assert chosen.kind == "none"
     assert (chosen.apply(probability) == probability).all()
+    assert str(chosen) == f"none: a map gains {chosen.evidence:+.1f} at most by cross-fitting, and 25 is asked"
 
 
 def test_overconfident_probabilities_are_corrected():
@@ -150,6 +151,7 @@ def test_overconfident_probabilities_are_corrected():
     assert chosen.kind == "platt"
     np.testing.assert_allclose(chosen.apply(overconfident).mean(), label.mean(), rtol=0.02)
     np.testing.assert_allclose(chosen.slope, 1 / 2.5, rtol=0.15)
+    assert str(chosen).startswith(f"platt: log odds × {chosen.slope:.3f} {chosen.intercept:+.3f}; gains ")
 
 
 def test_scores_wrong_at_one_end_need_beta_and_steps_need_isotonic():

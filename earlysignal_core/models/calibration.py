@@ -60,6 +60,16 @@ class Calibration:
             return np.asarray(expit(self.slope * beats - self.slope_of_misses * misses + self.intercept))
         return np.asarray(expit(self.slope * log_odds(probability) + self.intercept))
 
+    def __str__(self) -> str:
+        if self.kind == "none":
+            return f"none: a map gains {self.evidence:+.1f} at most by cross-fitting, and {MIN_EVIDENCE:g} is asked"
+        maps = {
+            "platt": f"log odds × {self.slope:.3f} {self.intercept:+.3f}",
+            "beta": f"ln p × {self.slope:.3f} − ln(1 − p) × {self.slope_of_misses:.3f} {self.intercept:+.3f}",
+            "isotonic": f"{len(self.forecast)} points joined by straight lines",
+        }
+        return f"{self.kind}: {maps[self.kind]}; gains {self.evidence:.1f} by cross-fitting"
+
 
 UNCHANGED = Calibration("none", 1.0, 0.0, 0.0)
 
