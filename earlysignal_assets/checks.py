@@ -8,7 +8,7 @@ import dagster as dg
 from earlysignal_assets.describe import numbers, verdicts
 from earlysignal_assets.partitions import QUARTERS
 from earlysignal_core.datasets.quality import Check, Judgement, Severity
-from earlysignal_core.rules import Verdict
+from earlysignal_core.rules import Verdict, written
 
 _DESCRIPTIONS = {
     Check.COMPLETENESS: "Enough of the values that can exist are there.",
@@ -54,7 +54,7 @@ def _said(lines: list[Verdict]) -> str:
     limits: dict[str, list[str]] = {}
     for line in lines:
         held_back = f" ({line.reason})" if line.raw and not line.effective else ""
-        value = "unknown" if math.isnan(line.value) else f"{line.value:.4g}"
+        value = "unknown" if math.isnan(line.value) else written(line.value)
         limits.setdefault(f"{line.rule.figure} is {value}", []).append(
             f"{line.rule.action} when {line.rule.comparison} {line.rule.limit:g}{held_back}"
         )

@@ -10,7 +10,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 
-from earlysignal_core.rules import Verdict
+from earlysignal_core.rules import Verdict, written
 from earlysignal_core.tables import KNOWABLE, TABLES
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return "–" if np.isnan(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        return "–" if np.isnan(value) else written(value)
     if isinstance(value, pd.Timestamp):
         return str(value.date()) if value == value.normalize() else value.strftime("%Y-%m-%d %H:%M")
     return "–" if value is None or value is pd.NaT else str(value).replace("|", "\\|")

@@ -12,6 +12,7 @@ from earlysignal_assets.clock import domain_now
 from earlysignal_assets.describe import OWNER, Materialized, decisions_shown, numbers, picture, shown
 from earlysignal_assets.models import card
 from earlysignal_assets.partitions import DAYS, day_of
+from earlysignal_assets.standing_facts import shown_moment
 from earlysignal_core import daily
 from earlysignal_core.evaluation import plots
 from earlysignal_core.evaluation.test_part import figures_of_test_part
@@ -177,7 +178,7 @@ def outcomes(
     return dg.MaterializeResult(
         metadata={
             "recorded": shown(counts) if len(counts) else "nothing has become known since the last look",
-            "oldest that waits": str(found.oldest_waiting) if found.oldest_waiting is not None else "–",
+            "oldest that waits": shown_moment(found.oldest_waiting) if found.oldest_waiting is not None else "–",
             **numbers({"new revisions": len(found.recorded), "overdue": found.overdue}),
             **numbers({f"waiting for {horizon}": n for horizon, n in found.waiting.items()}),
         },

@@ -75,14 +75,19 @@ def evaluate(rule: Rule, figures: Mapping[str, float]) -> Verdict:
     if math.isnan(value):
         reason = f"{rule.figure} could not be computed"
     elif reached and not_given:
-        reason = f"{rule} ({value:.4g}), but {'; '.join(not_given)}"
+        reason = f"{rule} ({written(value)}), but {'; '.join(not_given)}"
     elif raw and held_back:
-        reason = f"{rule} ({value:.4g}), held back: {'; '.join(held_back)}"
+        reason = f"{rule} ({written(value)}), held back: {'; '.join(held_back)}"
     elif raw:
-        reason = f"{rule.figure} is {value:.4g}: {rule} fires"
+        reason = f"{rule.figure} is {written(value)}: {rule} fires"
     else:
-        reason = f"{rule.figure} is {value:.4g}; the rule fires when {rule}"
+        reason = f"{rule.figure} is {written(value)}; the rule fires when {rule}"
     return Verdict(rule, value, raw, raw and not held_back, reason)
+
+
+def written(value: float) -> str:
+    """Write a figure in four digits, and all of them before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _compare(value: float, comparison: str, limit: float) -> bool:

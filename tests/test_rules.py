@@ -41,3 +41,11 @@ def test_a_figure_that_is_unknown_never_fires(figures: dict[str, float]) -> None
 
 def test_an_unknown_guard_figure_holds_back() -> None:
     assert not evaluate(Rule("r", "share", ">", 0.5, Action.STOP, (ENOUGH,)), {"share": 0.9}).effective
+
+
+@pytest.mark.parametrize(
+    ("minutes", "told"), [(10_020.0, "10,020"), (999.96, "1000"), (15.0, "15"), (0.12345, "0.1235")]
+)
+def test_a_reason_writes_large_figures_out(minutes: float, told: str) -> None:
+    verdict = evaluate(Rule("r", "minutes", "<", -1, Action.STOP), {"minutes": minutes})
+    assert verdict.reason == f"minutes is {told}; the rule fires when minutes < -1"

@@ -13,6 +13,7 @@ from earlysignal_core.datasets.comparison import MIN_DISTANCE, FloatArray
 from earlysignal_core.monitoring.action import MonitoringError
 from earlysignal_core.monitoring.drift import MAX_PSI, Drift, psi
 from earlysignal_core.monitoring.reference import MIN_VALUES, WINDOW_DAYS, Reference
+from earlysignal_core.rules import written
 
 WORST = 10
 _KS, _PSI = "ks_d", "psi_of_deciles"
@@ -104,7 +105,7 @@ def _with_heading(html: str, drift: Drift, day: pd.Timestamp, left_out: list[str
     title = f"Drift on {day:%Y-%m-%d}, champion {drift.version}"
     figures = drift.figures
     lines = "".join(
-        f"<tr><td>{escape(verdict.rule.name)}</td><td>{verdict.value:.4g}</td><td>{escape(str(verdict.rule))}</td>"
+        f"<tr><td>{escape(verdict.rule.name)}</td><td>{written(verdict.value)}</td><td>{escape(str(verdict.rule))}</td>"
         f"<td>{'yes' if verdict.raw else 'no'}</td><td>{'yes' if verdict.effective else 'no'}</td>"
         f"<td>{escape(verdict.reason)}</td></tr>"
         for verdict in drift.verdicts

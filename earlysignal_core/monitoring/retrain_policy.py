@@ -16,7 +16,7 @@ from earlysignal_core.monitoring.action import Action, judge
 from earlysignal_core.monitoring.drift import FEATURES_RULE, PREDICTIONS_RULE
 from earlysignal_core.monitoring.importance import TOP_FIVE_RULE
 from earlysignal_core.monitoring.performance import ACCURACY_RULE, AUC_RULE, CALIBRATION_RULE, SKILL_RULE, WINDOW_DAYS
-from earlysignal_core.rules import Guard, Rule, Verdict
+from earlysignal_core.rules import Guard, Rule, Verdict, written
 from earlysignal_core.trading_calendar import position, sessions
 
 COOL_DOWN_DAYS = 7
@@ -289,7 +289,7 @@ def season_end(announced_on: pd.Series) -> pd.Timestamp | None:
 
 
 def _held_back_by_policy(verdict: Verdict) -> Verdict:
-    reason = f"{verdict.rule} ({verdict.value:.4g}), held back: {_NOT_IN_POLICY}"
+    reason = f"{verdict.rule} ({written(verdict.value)}), held back: {_NOT_IN_POLICY}"
     return replace(verdict, effective=False, reason=reason)
 
 
