@@ -1,6 +1,8 @@
 """What was trained, side by side; and MLflow's record of it, where that is switched on."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -32,6 +34,7 @@ _COLUMNS = {
     "out_of_sample/auc_high": "high",
     "out_of_sample/auc_within_company": "AUC within companies",
     "out_of_sample/brier": "Brier",
+    "out_of_sample/brier_base_rate": "of the base rate",
     "out_of_sample/ece": "ECE",
     "dataset_version": "dataset",
 }
@@ -71,13 +74,16 @@ def experiment_comparison(context: dg.AssetExecutionContext, lake: dg.ResourcePa
 def _records(lake: Lake) -> tuple[list[Record], list[str]]:
     found: list[Record] = []
     damaged: list[str] = []
-    for version in versions(lake):
+    makers: list[Callable[[], Record | None]] = [partial(record_of_walk_forward, lake, WORKSPACE.name)]
+    makers += [partial(record_of, lake, version, WORKSPACE.name) for version in versions(lake)]
+    for make in makers:
         try:
-            found.append(record_of(lake, version, WORKSPACE.name))
+            record = make()
         except EarlySignalError as error:  # a damaged bundle, or figures of older code
             damaged.append(str(error))
-    together = record_of_walk_forward(lake, WORKSPACE.name)
-    return ([together] if together else []) + found, damaged
+        else:
+            found += [record] if record is not None else []
+    return found, damaged
 
 
 def _tracked(records: list[Record], context: dg.AssetExecutionContext) -> tuple[pd.DataFrame, str]:

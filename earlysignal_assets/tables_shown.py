@@ -97,7 +97,7 @@ def print_tuned(console: Console, quarter: str, members: Sequence[Mapping[str, A
     for member in members:
         table = Table("figure", "value", title=f"{member['algorithm']}, tuned for {quarter}: mean over the folds")
         for name in ("validation_log_loss", "validation_log_loss_of_the_fixed_recipe", "validation_auc"):
-            table.add_row(name.replace("_", " "), f"{member[name]:.4f}")
+            table.add_row(name.replace("validation_", "").replace("_", " "), f"{member[name]:.4f}")
         table.add_row("trials", f"{member['trials']}, {member['pruned']} of them stopped early")
         for name, value in member["params"].items():
             table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))

@@ -4,9 +4,20 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableError
 
@@ -99,17 +110,20 @@ class PromotionLimits(Group):
     ab_test_large_beats: int = Field(40, ge=1)
 
 
+Key = Annotated[SecretStr, Field(min_length=1)]
+
+
 class LiveSettings(Group):
     """The live source: keys, addresses, what each provider allows, and what is collected (docs/live-sources.md)."""
 
-    fmp_key: SecretStr | None = None
+    fmp_key: Key | None = None
     fmp_url: str = "https://financialmodelingprep.com"
     fmp_per_minute: int = Field(300, ge=1)
     fmp_per_day: int | None = Field(None, ge=1)
-    fred_key: SecretStr | None = None
+    fred_key: Key | None = None
     fred_url: str = "https://api.stlouisfed.org"
     fred_per_minute: int = Field(120, ge=1)
-    bls_key: SecretStr | None = None
+    bls_key: Key | None = None
     bls_url: str = "https://api.bls.gov"
     bls_per_day: int = Field(500, ge=1)
     # A name and an e-mail address: the SEC wants to know who asks, and needs no key.
@@ -117,7 +131,7 @@ class LiveSettings(Group):
     sec_url: str = "https://www.sec.gov"
     sec_data_url: str = "https://data.sec.gov"
     sec_per_second: int = Field(10, ge=1, le=10)
-    eodhd_key: SecretStr | None = None
+    eodhd_key: Key | None = None
     eodhd_url: str = "https://eodhd.com"
     eodhd_per_minute: int = Field(1000, ge=1)
     eodhd_per_day: int = Field(10_000, ge=1)  # one request counts as ten of the 100,000 calls
@@ -152,6 +166,21 @@ class LiveSettings(Group):
     offline: bool = False
 
 
+# What a member may set of its algorithm, by one name each. What else a library takes (the objective, the number of
+# trees, other names of the same) would undo what training, explanation and tuning stand on, or be ignored in silence.
+_OF_TREES = ("num_leaves", "max_depth", "min_child_samples", "feature_fraction", "lambda_l1", "lambda_l2", "max_bin")
+_OF_ROWS = ("bagging_fraction", "bagging_freq", "seed")
+PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "lightgbm": ("learning_rate", *_OF_TREES, *_OF_ROWS),
+    "random_forest": (*_OF_TREES, *_OF_ROWS),
+    "xgboost": (
+        *("learning_rate", "max_leaves", "max_depth", "min_child_weight", "colsample_bytree", "subsample"),
+        *("alpha", "lambda", "gamma", "max_bin", "seed"),
+    ),
+    "catboost": ("learning_rate", "depth", "rsm", "l2_leaf_reg", "random_strength", "random_seed"),
+    "logistic": ("C",),
+}
+
 _FAMILIES_BY_OTHER_NAMES = {"technical": "price", "fundamental": "fundamentals"}
 _ALL_FAMILIES = "all"
 
@@ -163,14 +192,15 @@ class Member(Group):
     """One member of the model (docs/models.md): what is fitted, on how much of the past, on which features.
 
     `families` are those of the catalogue (`price`, `history`, `macro`, …), none meaning all, as does `all`; `technical`
-    and `fundamental` are other names of `price` and `fundamentals`. `params` overrule the algorithm's own.
+    and `fundamental` are other names of `price` and `fundamentals`. `params` (of `PARAMETERS`) overrule the
+    algorithm's own.
     """
 
     algorithm: Literal["lightgbm", "xgboost", "catboost", "random_forest", "logistic"] = "lightgbm"
     window_months: Literal[3, 6, 12, 24, 36] | None = None
     families: tuple[str, ...] = ()
-    weight: float = Field(1.0, gt=0)
-    params: dict[str, Any] = {}
+    weight: float = Field(1.0, gt=0, le=1e6)
+    params: dict[str, StrictInt | StrictFloat] = {}
 
     @field_validator("families")
     @classmethod
@@ -179,6 +209,13 @@ class Member(Group):
         if _ALL_FAMILIES in names:
             return ()
         return tuple(_FAMILIES_BY_OTHER_NAMES.get(name, name) for name in names)
+
+    @model_validator(mode="after")
+    def _only_what_may_be_set(self) -> Self:
+        may = PARAMETERS[self.algorithm]
+        if unknown := [name for name in self.params if name not in may]:
+            raise ValueError(f"{self.algorithm} lets its {', '.join(may)} be set, and not {', '.join(unknown)}")
+        return self
 
 
 class EnsembleSettings(Group):

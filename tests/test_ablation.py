@@ -88,6 +88,18 @@ def test_the_loop_keeps_what_carries_and_never_looks_at_the_quarter_itself(tmp_p
         select_features(lake, SOURCE, WARM, FIRST)
 
 
+def test_models_that_have_split_nowhere_call_no_feature_weak(tmp_path: Path) -> None:
+    """Where nothing differs from row to row, no feature gains anything."""
+    lake = filled(tmp_path, SOURCE)
+    for quarter in SOURCE.event_quarters:
+        table = lake.read("feature_table", [quarter])
+        lake.write("feature_table", quarter, table.assign(**dict.fromkeys([CARRIES, *OTHERS], 1.0)))
+    found = select_features(lake, SOURCE, WARM, LAST, rounds=2, seeds=1)
+    assert {each.features for each in found.variants if each.name.startswith("round")} == {len(found.kept)}
+    assert CARRIES in found.kept
+    assert {"AUC, from", "Brier less all, to"} <= set(found.table)
+
+
 def test_too_short_a_history_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     short = made_up.source(last="2014-Q1", last_event="2014-Q1")
     with pytest.raises(EarlySignalError, match=r"no quarter of `made up` has enough history.*Remedy"):

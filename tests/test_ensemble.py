@@ -1,6 +1,7 @@
 """Every algorithm behind one interface, and members with windows and features of their own that vote as one model."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 from earlysignal_core.datasets.build import Dataset
+from earlysignal_core.datasets.lineage import json_digest
 from earlysignal_core.datasets.splits import Part
 from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.features.catalogue import catalogue
@@ -20,10 +22,11 @@ from earlysignal_core.models.algorithm import algorithm
 from earlysignal_core.models.base_models import FOLDER, fit_and_keep, kept_of
 from earlysignal_core.models.boosters import PARAMS, fit, fit_until_worse
 from earlysignal_core.models.bundle import Bundle, NoModelYet, load, save
+from earlysignal_core.models.search_spaces import SPACES
 from earlysignal_core.models.training import train, train_quarter
 from earlysignal_core.monitoring.reference import Reference
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.settings import EnsembleSettings, Member, Settings, SettingsError
+from earlysignal_core.settings import PARAMETERS, EnsembleSettings, Member, Settings, SettingsError
 
 Q = Quarter(2017, 1)
 ALGORITHMS = ("lightgbm", "xgboost", "catboost", "random_forest", "logistic")
@@ -132,8 +135,8 @@ def test_members_that_were_fitted_before_give_the_same_bytes_and_are_not_fitted_
     assert train_quarter(there, made, members).files() == alone.files()
     file = f"{FOLDER}/{Q}.json"
     assert not here.exists(file)  # a model that finds no members fits them, and keeps nothing but itself
-    marked = json.loads(there.read_bytes(file)) | {"refitted": "read, and not fitted"}
-    there.write_bytes(file, json.dumps(marked).encode())
+    marked = asdict(kept) | {"refitted": "read, and not fitted"}
+    there.write_bytes(file, json.dumps(marked | {"content_sha256": json_digest(marked)}).encode())
     assert fit_and_keep(there, made, members).refitted == "read, and not fitted"
     other = ensemble(Member(algorithm="logistic", params={"C": 0.5}))
     assert kept_of(there, made, other) is None
@@ -203,6 +206,69 @@ def test_settings_come_from_the_environment_and_are_checked(monkeypatch):
     for wrong in ({"members": []}, {"members": [{"algorithm": "oracle"}]}, {"members": [{"window_months": 7}]}):
         with pytest.raises(ValidationError):
             EnsembleSettings.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "params"),
+    [
+        ("lightgbm", {"num_leaf": 31}),  # misspelt: the library would ignore it in silence
+        ("lightgbm", {"objective": "regression"}),  # the explanation would not be in log odds
+        ("lightgbm", {"n_estimators": 5}),  # early stopping chooses
+        ("lightgbm", {"reg_lambda": 1.0}),  # another name of lambda_l2, which a search would not know
+        ("xgboost", {"eval_metric": "error"}),
+        ("random_forest", {"learning_rate": 0.1}),
+        ("logistic", {"c": 100.0}),
+        ("lightgbm", {"learning_rate": "fast"}),
+        ("lightgbm", {"learning_rate": float("nan")}),
+        ("lightgbm", {"num_leaves": True}),
+    ],
+)
+def test_a_parameter_that_may_not_be_set_is_refused(algorithm: str, params: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Member(algorithm=algorithm, params=params)
+
+
+@pytest.mark.parametrize("name", list(PARAMETERS))
+def test_what_is_searched_may_be_set_and_all_of_it_at_once(made, name: str) -> None:
+    assert set(SPACES[name]) <= set(PARAMETERS[name])
+    whole = {"max_bin", "seed", "random_seed", "depth", "max_depth", "bagging_freq", "max_leaves", "num_leaves"}
+    params = {each: 2 if each in whole | {"min_child_samples"} else 0.5 for each in PARAMETERS[name]}
+    assert isinstance(train(made, ensemble(Member(algorithm=name, params=params))), Bundle)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "params"),
+    [
+        ("lightgbm", {"num_leaves": 1}),
+        ("xgboost", {"learning_rate": -1}),
+        ("catboost", {"depth": 99}),
+        ("logistic", {"C": -1}),
+    ],
+)
+def test_a_member_that_its_library_refuses_is_named(made, algorithm: str, params: dict[str, float]) -> None:
+    with pytest.raises(EarlySignalError, match=rf"a {algorithm} cannot be fitted with .*{next(iter(params))}.*Remedy"):
+        train(made, ensemble(Member(algorithm=algorithm, params=params)))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: text.replace(b"leaf_value", b"leaf_valve", 1),
+        lambda _: b"{}",
+        lambda _: b"[]",
+    ],
+)
+def test_kept_members_that_are_damaged_are_fitted_anew(made, tmp_path, spoil) -> None:
+    lake = Lake(str(tmp_path))
+    first = fit_and_keep(lake, made, EnsembleSettings())
+    path = f"models/members/{made.until}.json"
+    whole = lake.read_bytes(path)
+    assert kept_of(lake, made, EnsembleSettings()) == first
+    lake.write_bytes(path, spoil(whole))
+    assert kept_of(lake, made, EnsembleSettings()) is None
+    assert fit_and_keep(lake, made, EnsembleSettings()) == first
+    assert lake.read_bytes(path) == whole
 
 
 def test_outcomes_dealt_out_at_random_teach_nothing():

@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from carded import COMPANIES, Q, judge, made
 
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarterly import EVALUATIONS
+from earlysignal_core.quarterly import FIGURES as WALK_FORWARD
 from earlysignal_core.tracking.card import write_card
-from earlysignal_core.tracking.record import Record, record_of
+from earlysignal_core.tracking.record import Record, record_of, record_of_walk_forward
 from earlysignal_core.tracking.store import Experiments, Kept, TrackingError
 
 NOW = pd.Timestamp("2026-11-26", tz="UTC")
@@ -65,6 +67,7 @@ def test_one_that_was_cut_off_is_finished_and_not_begun_again(experiments: Exper
     broken = Record(**{**vars(record()), "artifacts": cut_off})
     with pytest.raises(KeyboardInterrupt):
         experiments.keep([broken], NOW)
+    assert experiments.table().empty, "what was not recorded to its end is not shown"
     assert experiments.keep([record()], LATER) == Kept(1, 0)
     assert len(experiments.table()) == 1
 
@@ -126,3 +129,13 @@ def test_a_record_learns_the_figures_of_the_card_each_with_n_and_interval(tmp_pa
     assert known.tags["judged"] == "walked forward month by month"
     assert known.key == record_of(lake, version, "here").key
     assert "card.html" in known.artifacts()
+
+
+def test_damaged_figures_are_named_with_the_remedy(tmp_path: Path) -> None:
+    lake, version = made(tmp_path)
+    lake.write_bytes(f"{EVALUATIONS}/{Q}.json", b'{"versions": ["')
+    with pytest.raises(EarlySignalError, match=rf"{EVALUATIONS}/{Q}.json is damaged.*Remedy: materialise"):
+        record_of(lake, version, "here")
+    lake.write_bytes(WALK_FORWARD, b"{")
+    with pytest.raises(EarlySignalError, match=rf"{WALK_FORWARD} is damaged.*Remedy: materialise"):
+        record_of_walk_forward(lake, "here")

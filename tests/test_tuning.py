@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, text
 from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.cutoff import Day
 from earlysignal_core.datasets.splits import Part, expanding_folds, known_before
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.algorithm import algorithm
 from earlysignal_core.models.hyperparameters import FILE, Tuned, ensemble_of, record
@@ -159,5 +160,26 @@ def test_parameters_are_written_by_version_and_used_where_the_user_says_so(tmp_p
     assert params(Quarter(2016, 2), tuned=True) == [{"num_leaves": 7, "learning_rate": 0.05}]
     assert params(Day(pd.Timestamp("2016-02-01")), tuned=True) == [{"num_leaves": 7, "learning_rate": 0.05}]
     assert params(Quarter(2017, 1), tuned=True) == [{}]  # the newest knows nothing of this member
-    chosen = EnsembleSettings(members=(Member(params={"num_leaves": 3}), Member(window_months=12)))
-    assert params(Quarter(2016, 3), tuned=True, ensemble=chosen) == [{"num_leaves": 3, "learning_rate": 0.05}, {}]
+    chosen = EnsembleSettings(members=(Member(weight=2), Member(window_months=12)))
+    assert params(Quarter(2016, 3), tuned=True, ensemble=chosen) == [{"num_leaves": 7, "learning_rate": 0.05}, {}]
+
+
+def test_members_that_differ_in_what_they_fix_take_what_was_found_for_each(tmp_path: Path) -> None:
+    lake, few, many = Lake(str(tmp_path)), Member(params={"num_leaves": 4}), Member(params={"num_leaves": 31})
+    found = [Tuned(each, {"learning_rate": rate}, 0.3, 0.3, 0.8, 60, 20) for each, rate in ((few, 0.01), (many, 0.1))]
+    record(lake, Quarter(2016, 1), found)
+    tuned = ensemble_of(lake, Settings(tuned=True, ensemble=EnsembleSettings(members=(few, many))), Quarter(2016, 2))
+    assert [member.params for member in tuned.members] == [
+        {"learning_rate": 0.01, "num_leaves": 4},
+        {"learning_rate": 0.1, "num_leaves": 31},
+    ]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"members": [{"algorithm": "lightgbm"}]}'])
+def test_a_damaged_record_of_a_search_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
+    lake = Lake(str(tmp_path))
+    lake.write_bytes("models/hyperparameters/2016-Q1.json", content)
+    with pytest.raises(
+        EarlySignalError, match=r"2016-Q1.json is damaged.*Remedy: `earlysignal tune --quarter 2016-Q1`"
+    ):
+        ensemble_of(lake, Settings(tuned=True), Quarter(2016, 2))

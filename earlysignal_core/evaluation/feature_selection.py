@@ -77,11 +77,10 @@ class Selection:
                 {
                     "models with": each.name,
                     "features": each.features,
-                    "AUC": each.figures["auc"].value,
-                    "less all": each.difference["auc"].value,
-                    "low": each.difference["auc"].low,
-                    "high": each.difference["auc"].high,
-                    "Brier": each.figures["brier"].value,
+                    **_told("AUC", each.figures["auc"]),
+                    **_told("AUC less all", each.difference["auc"]),
+                    **_told("Brier", each.figures["brier"]),
+                    **_told("Brier less all", each.difference["brier"]),
                 }
                 for each in self.variants
             ]
@@ -150,6 +149,10 @@ def select_features(
     )
 
 
+def _told(name: str, figure: Figure) -> dict[str, float]:
+    return {name: figure.value, f"{name}, from": figure.low, f"{name}, to": figure.high}
+
+
 def _variants(
     dataset: Dataset, rows: pd.DataFrame, rounds: int, seeds: int
 ) -> Iterator[tuple[str, list[str], FloatArray]]:
@@ -159,7 +162,7 @@ def _variants(
     pruned = dataset
     for number in range(1, rounds + 1):
         weak = [name for name in pruned.features if importance.get(name, 0.0) < WEAK]
-        if weak:
+        if 0 < len(weak) < len(pruned.features):  # a model that has split nowhere says of no feature that it is weak
             pruned = without(pruned, weak)
             score, importance = _fitted(pruned, rows, seeds)
         yield _round(number), pruned.features, score

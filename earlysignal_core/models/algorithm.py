@@ -41,6 +41,10 @@ class Algorithm(Protocol):
         """The package that fits."""
 
     @property
+    def REFUSAL(self) -> type[Exception]:  # noqa: N802 - a constant of the module
+        """What the package raises where it cannot fit with some parameters."""
+
+    @property
     def PARAMS(self) -> Mapping[str, Any]:  # noqa: N802 - a constant of the module
         """The parameters where a member names no others."""
 

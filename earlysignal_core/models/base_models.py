@@ -17,6 +17,7 @@ from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import EnsembleSettings
 
 FOLDER = "models/members"
+_DIGEST = "content_sha256"
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,24 @@ def fit_and_keep(lake: Lake, dataset: Dataset, ensemble: EnsembleSettings) -> Ba
     kept = kept_of(lake, dataset, ensemble)
     if kept is None:
         kept = fit_base_models(dataset, ensemble)
-        lake.write_bytes(_path(dataset), to_json(asdict(kept)))
+        content = asdict(kept)
+        lake.write_bytes(_path(dataset), to_json(content | {_DIGEST: json_digest(content)}))
     return kept
 
 
 def kept_of(lake: Lake, dataset: Dataset, ensemble: EnsembleSettings) -> BaseModels | None:
-    """Return the members that were kept of a quarter, if they are of these inputs; a retrain's are never kept."""
+    """Return the members that were kept of a quarter, if they are of these inputs; a retrain's are never kept.
+
+    Members that cannot be read, or are not what was written, are no members: they are fitted anew.
+    """
     if not isinstance(dataset.until, Quarter) or not lake.exists(_path(dataset)):
         return None
-    kept = BaseModels(**json.loads(lake.read_bytes(_path(dataset))))
-    return kept if kept.input_sha256 == input_digest(dataset, ensemble) else None
+    try:
+        content = json.loads(lake.read_bytes(_path(dataset)))
+        is_whole = content.pop(_DIGEST) == json_digest(content)
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+    return BaseModels(**content) if is_whole and content["input_sha256"] == input_digest(dataset, ensemble) else None
 
 
 def input_digest(dataset: Dataset, ensemble: EnsembleSettings) -> str:

@@ -13,7 +13,7 @@ from earlysignal_core.quarters import Quarter
 
 THREADS = 1
 
-LIBRARY = "lightgbm"
+LIBRARY, REFUSAL = "lightgbm", lgb.basic.LightGBMError
 # Chosen on the quarters up to 2016-Q4 of the long tape, the simplest within noise: see docs/datasets.md.
 UNTOUCHED_FROM = Quarter(2017, 1)
 PARAMS: MappingProxyType[str, Any] = MappingProxyType(

@@ -1,7 +1,8 @@
 """Several models as one: each member has its algorithm, window and features, and they are summed in log odds."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,9 +127,10 @@ def choose(
         rows = learned & _within(frame["as_of"], end, member.window_months)
         _check(label[rows], member.algorithm, member.window_months)
         X = frame[named].to_numpy(dtype="float64")
-        best, size = algorithm(member.algorithm).fit_until_worse(
-            X[rows], label[rows], X[validation], label[validation], named, chosen
-        )
+        with _named(member.algorithm, chosen):
+            best, size = algorithm(member.algorithm).fit_until_worse(
+                X[rows], label[rows], X[validation], label[validation], named, chosen
+            )
         told = {"params": chosen, "features": named, "trees": size, "window_months": member.window_months}
         return {"algorithm": member.algorithm, **told}, best
 
@@ -164,8 +166,10 @@ def refit(model: Mapping[str, Any], frame: pd.DataFrame, end: pd.Timestamp) -> P
         rows = _within(frame["as_of"], end, member.get("window_months"))
         _check(label[rows], member["algorithm"], member.get("window_months"))
         X = frame[member["features"]].to_numpy(dtype="float64")[rows]
-        way = algorithm(member["algorithm"])
-        return way.fit(X, label[rows], member["features"], member["trees"], member["params"])
+        with _named(member["algorithm"], member["params"]):
+            return algorithm(member["algorithm"]).fit(
+                X, label[rows], member["features"], member["trees"], member["params"]
+            )
 
     fitted = side_by_side(fitted_anew, members_of(model))
     return Pool(list(zip(_columns(model), fitted, strict=True)), *_combined(model))
@@ -210,6 +214,18 @@ def _stacked(model: Mapping[str, Any], learned: pd.DataFrame, embargo: pd.Timede
     _check(label, "the stack", None)
     stack = LogisticRegression(C=1.0).fit(np.vstack(inputs), label)
     return stack.coef_[0].tolist(), float(stack.intercept_[0])
+
+
+@contextmanager
+def _named(name: str, params: Mapping[str, Any]) -> Iterator[None]:
+    """Say which member it is that a library cannot fit, in a sentence."""
+    try:
+        yield
+    except algorithm(name).REFUSAL as error:
+        raise EarlySignalError(
+            f"a {name} cannot be fitted with {dict(params)}: {str(error).strip().splitlines()[-1]}. Remedy: correct "
+            f"the member's `params` in EARLYSIGNAL_ENSEMBLE."
+        ) from error
 
 
 def _features(member: Member, features: list[str]) -> list[str]:

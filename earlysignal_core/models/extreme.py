@@ -11,7 +11,7 @@ import xgboost as xgb
 from earlysignal_core.models.algorithm import FloatArray
 from earlysignal_core.models.boosters import MAX_TREES, PATIENCE, THREADS
 
-LIBRARY = "xgboost-cpu"
+LIBRARY, REFUSAL = "xgboost-cpu", xgb.core.XGBoostError
 PARAMS: MappingProxyType[str, Any] = MappingProxyType(
     {
         "objective": "binary:logistic",

@@ -9,7 +9,7 @@ from earlysignal_core.models import boosters
 from earlysignal_core.models.algorithm import FloatArray
 from earlysignal_core.models.boosters import Trees
 
-LIBRARY = boosters.LIBRARY
+LIBRARY, REFUSAL = boosters.LIBRARY, boosters.REFUSAL
 PARAMS: MappingProxyType[str, Any] = MappingProxyType(
     {
         **boosters.PARAMS,

@@ -8,6 +8,7 @@ from typing import Any
 
 from earlysignal_core.datasets.cutoff import Cutoff, moment_of, version_stem
 from earlysignal_core.datasets.lineage import to_json
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import FOLDER
 from earlysignal_core.quarters import Quarter
@@ -92,13 +93,24 @@ def ensemble_of(lake: Lake, settings: Settings, until: Cutoff) -> EnsembleSettin
 
 
 def _key(member: Member) -> dict[str, Any]:
-    return member.model_dump(mode="json", include={"algorithm", "window_months", "families"})
+    """Return what a search depends on; its weight is none of it."""
+    told = member.model_dump(mode="json", include={"algorithm", "window_months", "families", "params"})
+    return {"fixed" if name == "params" else name: value for name, value in told.items()}
 
 
-def _hashable(key: dict[str, Any]) -> tuple[Any, ...]:
-    return key["algorithm"], key["window_months"], tuple(key["families"])
+def _hashable(key: dict[str, Any]) -> str:
+    return json.dumps([key[name] for name in ("algorithm", "window_months", "families", "fixed")], sort_keys=True)
 
 
 def _read(lake: Lake, quarter: Quarter) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(lake.read_bytes(f"{BY_QUARTER}/{quarter}.json"))
+    path = f"{BY_QUARTER}/{quarter}.json"
+    try:
+        content: dict[str, Any] = json.loads(lake.read_bytes(path))
+        for member in content["members"]:
+            _hashable(member)
+    except (ValueError, KeyError, TypeError) as error:
+        raise EarlySignalError(
+            f"{path} is damaged ({type(error).__name__}), or of older code. Remedy: `earlysignal tune --quarter "
+            f"{quarter}` writes it anew."
+        ) from error
     return content

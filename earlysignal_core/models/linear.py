@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from earlysignal_core.models.algorithm import FloatArray
 
-LIBRARY = "scikit-learn"
+LIBRARY, REFUSAL = "scikit-learn", ValueError
 PARAMS: MappingProxyType[str, Any] = MappingProxyType({"C": 0.01})
 _TAIL = 0.01
 

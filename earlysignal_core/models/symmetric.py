@@ -15,7 +15,7 @@ from scipy.special import expit
 from earlysignal_core.models.algorithm import FloatArray
 from earlysignal_core.models.boosters import MAX_TREES, PATIENCE, THREADS
 
-LIBRARY = "catboost"
+LIBRARY, REFUSAL = "catboost", cb.CatBoostError
 PARAMS: MappingProxyType[str, Any] = MappingProxyType(
     {
         "loss_function": "Logloss",

@@ -74,7 +74,8 @@ def tune(dataset: Dataset, member: Member, url: str, trials: int = TRIALS, worke
     Returns
     -------
     Tuned
-        The same dataset, member, trials and workers give the same, killed in between or not.
+        The same dataset, member, trials and workers give the same, killed in between or not, but for a kill between
+        the answers of one round; so do more trials asked for later, if there were whole rounds of them before.
 
     Raises
     ------

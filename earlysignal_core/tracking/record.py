@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from earlysignal_core.datasets.lineage import to_json
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.evaluation import plots
 from earlysignal_core.evaluation.judge import Evaluation
 from earlysignal_core.evaluation.metrics import Figures
@@ -22,7 +23,16 @@ from earlysignal_core.quarterly import FIGURES as WALK_FORWARD
 from earlysignal_core.tracking.card import figures_of, path_of
 
 # What a comparison needs; the rest stands on the card.
-_FIGURES = ("base_rate", "auc", "average_precision", "auc_within_company", "auc_given_large_surprise", "brier", "ece")
+_FIGURES = (
+    "base_rate",
+    "auc",
+    "average_precision",
+    "auc_within_company",
+    "auc_given_large_surprise",
+    "brier",
+    "brier_base_rate",
+    "ece",
+)
 _OUT_OF_SAMPLE = "out_of_sample"
 ALL_QUARTERS = "walk-forward"
 # What all models of a workspace have in common.
@@ -110,7 +120,7 @@ def record_of_walk_forward(lake: Lake, workspace: str) -> Record | None:
     """
     if not lake.exists(WALK_FORWARD):
         return None
-    figures = json.loads(lake.read_bytes(WALK_FORWARD))
+    figures = _parsed(lake, WALK_FORWARD, json.loads)
     wanted = [f"{name}{bound}" for name in ("n", *_FIGURES) for bound in ("", "_low", "_high", "_n")]
     metrics = {f"{_OUT_OF_SAMPLE}/{name}": float(value) for name in wanted if (value := figures.get(name)) is not None}
     versions = model_versions(lake)
@@ -135,10 +145,20 @@ def _evaluation(lake: Lake, bundle: Bundle) -> Evaluation | None:
     path = f"{EVALUATIONS}/{bundle.until}.json"
     if not lake.exists(path):
         return None
-    content = lake.read_bytes(path)
-    if bundle.version not in json.loads(content).get("versions", []):
+    if bundle.version not in _parsed(lake, path, json.loads).get("versions", []):
         return None
-    return Evaluation.from_json(content)
+    found: Evaluation = _parsed(lake, path, Evaluation.from_json)
+    return found
+
+
+def _parsed(lake: Lake, path: str, parse: Callable[[bytes], Any]) -> Any:
+    try:
+        return parse(lake.read_bytes(path))
+    except ValueError as error:
+        raise EarlySignalError(
+            f"{path} is damaged ({type(error).__name__}). Remedy: materialise the evaluation of that quarter, and "
+            f"`walk_forward`, anew."
+        ) from error
 
 
 def _metrics(figures: Figures) -> dict[str, float]:

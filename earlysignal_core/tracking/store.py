@@ -103,7 +103,7 @@ class Experiments:
         return Kept(new, renewed)
 
     def table(self) -> pd.DataFrame:
-        """Return every run: its parameters, its metrics (as numbers) and its tags, by name.
+        """Return every run that was recorded to its end: its parameters, its metrics (as numbers) and its tags.
 
         Raises
         ------
@@ -112,7 +112,11 @@ class Experiments:
         """
         with self._alone() as client:
             return pd.DataFrame(
-                [{"version": run.info.run_name, **run.data.params, **run.data.metrics} for run in self._runs(client)]
+                [
+                    {"version": run.info.run_name, **run.data.params, **run.data.metrics}
+                    for run in self._runs(client)
+                    if run.info.status == "FINISHED"
+                ]
             )
 
     def _write(self, client: "MlflowClient", record: Record, standing: "Run | None", at: pd.Timestamp) -> None:
