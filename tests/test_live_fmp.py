@@ -143,10 +143,79 @@ def test_an_emptied_month_is_refused_and_a_correction_is_not(provider, client, f
     assert len(client.announcements(*JANUARY, clock.now())) == 100
     provider.tables["earnings-calendar"] = rows[:97]
     assert len(client.announcements(*JANUARY, clock.now())) == 97
-    provider.tables["earnings-calendar"] = []
-    assert len(client.announcements(*JANUARY, clock.now())) == 97
-    (stale,) = fetcher.take_stale()
-    assert "0 row(s) where there were 97 before" in str(stale.error)
+    for worse in ([], rows[:93]):  # a few less each time would add up
+        provider.tables["earnings-calendar"] = worse
+        assert len(client.announcements(*JANUARY, clock.now())) == 97
+        (stale,) = fetcher.take_stale()
+        assert f"{len(worse)} row(s) where there were 100 before" in str(stale.error)
+    provider.tables["earnings-calendar"] = rows
+    assert len(client.announcements(*JANUARY, clock.now())) == 100
+
+
+@pytest.mark.parametrize("fewer", [0, 1, 450])
+def test_an_index_that_lost_its_members_is_refused_and_the_last_list_serves(provider, client, fetcher, clock, fewer):
+    members = [{"symbol": f"S{n}", "name": None, "sector": None} for n in range(500)]
+    provider.tables["sp500-constituent"] = members
+    assert len(client.constituents(clock.now())) == 500
+    provider.tables["sp500-constituent"] = members[:fewer]
+    assert len(client.constituents(clock.now())) == 500
+    assert len(fetcher.take_stale()) == 1
+
+
+def test_an_index_without_members_is_none(client):
+    with pytest.raises(UnexpectedShapeError, match="an index without members"):
+        client.constituents(FOREVER)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"date": "now"},
+        {"date": "NaT"},
+        {"date": "03/04/2024"},
+        {"date": "2024-13-01"},
+        {"epsActual": float("inf")},
+        {"epsActual": float("nan")},
+        {"epsActual": 10**400},
+        {"epsActual": "1.0"},
+        {"fiscalPeriod": ["Q1"]},
+        {"periodEnding": 20231231},
+    ],
+    ids=str,
+)
+def test_a_record_that_cannot_be_read_is_an_answer_of_an_unexpected_shape(provider, fetcher, spoilt):
+    """And a record of a company that nobody follows is not read at all."""
+    whole = announcement("A", "2024-01-24", 1.2, 1.0)
+    provider.fail(as_json([whole, announcement("ZZZ.AX", "2024-01-25", 1, 1) | spoilt]), times=2)
+    with pytest.raises(UnexpectedShapeError):
+        fmp.Fmp(fetcher).announcements(*JANUARY, FOREVER)
+    (kept,) = fmp.Fmp(fetcher, {"A"}).announcements(*JANUARY, FOREVER)
+    assert kept.content["symbol"] == "A"
+
+
+def test_a_split_without_a_ratio_is_none(provider, client):
+    provider.tables["splits-calendar"] = [{"symbol": "A", "date": "2024-01-10", "numerator": 1, "denominator": 0}]
+    assert client.splits(*JANUARY, FOREVER) == []
+
+
+@pytest.mark.parametrize(
+    ("accepted", "known"),
+    [
+        ("2024-01-24T17:00:00Z", "2024-01-24 17:00"),
+        ("2024-01-24T17:00:00-05:00", "2024-01-24 22:00"),
+        ("N/A (not filed yet)", None),
+        ("0000-00-00 00:00:00", None),
+        ("9999-12-31 00:00:00", None),
+        ("2020-01-24 17:00:00", None),
+    ],
+)
+def test_an_acceptance_that_is_none_is_named(provider, client, accepted, known):
+    provider.tables["income-statement"] = [statement("A", "2023-12-31", "2024-01-24", 5) | {"acceptedDate": accepted}]
+    if known is None:
+        with pytest.raises(UnexpectedShapeError, match="Remedy"):
+            client.statements("A", FOREVER)
+    else:
+        assert [row["available_at"] for row in client.statements("A", FOREVER)] == [utc(known)]
 
 
 def test_the_future_may_empty_itself(provider, client, fetcher, clock):

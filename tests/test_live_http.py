@@ -116,6 +116,9 @@ def test_what_cannot_pass_is_asked_once(toy, clock, fault, error):
         ({}, 60),
         ({"Retry-After": "7"}, 7),
         ({"Date": "Fri, 01 Mar 2024 14:50:00 GMT", "Retry-After": "Fri, 01 Mar 2024 14:50:09 GMT"}, 9),
+        ({"Retry-After": "31536000"}, 3600),
+        ({"Retry-After": "99999999999999"}, 3600),
+        ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 60),
     ],
 )
 def test_too_many_requests_wait_as_long_as_the_provider_says(toy, clock, headers, waited):
@@ -213,6 +216,18 @@ def test_the_key_is_nowhere(toy, clock, fault, caplog, tmp_path):
         seen += [str(path), path.read_bytes().hex() if path.is_file() else ""]
     assert not [text for text in seen if KEY in text or KEY.encode().hex() in text]
     assert any("/rows" in text for text in seen), "the library's own line is there, without the key"
+
+
+@pytest.mark.parametrize(
+    "form", ["abc+def/ghi==jkl", "abc%2Bdef%2Fghi%3D%3Djkl", "abc%2Bdef/ghi%3D%3Djkl", "abc+def\\/ghi==jkl"]
+)
+def test_a_key_that_is_repeated_in_another_form_is_blotted_out(toy, clock, form):
+    key = SecretStr("abc+def/ghi==jkl")
+    provider = Provider("toy", {"": toy.url}, Limit(1000, 1.0), judge, key, key_as_parameter("apikey"))
+    toy.fail(as_text(f'{{"you asked": "?apikey={form}&x=1"}}', 401))
+    with pytest.raises(BadKeyError) as raised:
+        Http(provider, LocalLimits(clock), clock).ask(ASK)
+    assert "?apikey=***&x=1" in str(raised.value)
 
 
 PASSWORD = "-".join(["of", "the", "proxy"])

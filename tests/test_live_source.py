@@ -502,7 +502,9 @@ def test_a_plan_without_the_changes_has_the_members_of_today(world):
         (b"symbol,first\nA,2018-06-07\nB,foo\n", "`first` of B is 'foo', which is no day. Remedy"),
         ("symbol\nBöden\n".encode("latin-1"), "no CSV file in UTF-8"),
         (b"", "no CSV file in UTF-8"),
-        (b"ticker\nA\n", "lists no companies. Remedy"),
+        (b"ticker\nA\n", "lists no companies: it has 1 row.s. and the column.s. ticker. Remedy"),
+        (b"symbol;first\nA;2018-06-07\n", "column.s. symbol;first. Remedy: .* commas"),
+        (b"symbol,last\nA,9999-12-31\n", "`last` of A is '9999-12-31', which is no day"),
     ],
 )
 def test_a_list_of_companies_that_is_none_is_named(world, tmp_path, content, told):
@@ -510,6 +512,28 @@ def test_a_list_of_companies_that_is_none_is_named(world, tmp_path, content, tol
     listed.write_bytes(content)
     with pytest.raises(LiveSettingsError, match=f"mine.csv.*{told}"):
         world.source(companies=listed).universe()
+
+
+def test_a_list_that_was_typed_by_hand_is_understood(world, tmp_path):
+    listed = tmp_path / "mine.csv"
+    listed.write_text("symbol,first\n aapl ,2020-01-01T00:00:00Z\nNA,2020-01-01\n")
+    universe = world.source(companies=listed).universe()
+    assert universe["symbol"].tolist() == ["AAPL", "NA"]
+    assert universe["first"].tolist() == [pd.Timestamp("2020-01-01")] * 2
+    broken = tmp_path / "mine.parquet"
+    broken.write_text("no Parquet")
+    with pytest.raises(LiveSettingsError, match=r"mine.parquet is no Parquet file.*Remedy"):
+        world.source(companies=broken).universe()
+
+
+def test_dividends_of_one_day_add_up_and_the_same_record_counts_once(world):
+    world.fmp.tables["dividends-calendar"] += [
+        {"symbol": "A", "date": "2024-02-20", "recordDate": "", "declarationDate": "", "dividend": paid}
+        for paid in (0.25, 0.25, 2.0)
+    ]
+    rows = world.source().read("corporate_actions", NOW)
+    paid = rows[(rows["symbol"] == "A") & (rows["session"] == "2024-02-20")]
+    assert paid[["kind", "value"]].to_numpy().tolist() == [["dividend", 2.25]]
 
 
 def test_a_list_with_dates_means_them_and_may_have_any_name(world, tmp_path):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from earlysignal_core.sources.live.errors import LiveSettingsError
 from earlysignal_core.sources.live.records import Rows
@@ -30,6 +31,7 @@ _OTHER_NAMES = {
     "Consumer Defensive": "Consumer Staples",
     "Basic Materials": "Materials",
 }
+_DAYS = (pd.Timestamp("1900-01-01"), pd.Timestamp("2200-01-01"))
 _OPTIONAL = ("name", "sector", "sector_etf", "first", "last")
 
 
@@ -43,15 +45,25 @@ def from_file(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise LiveSettingsError(f"there is no file {path}. Remedy: correct EARLYSIGNAL_LIVE__COMPANIES.")
-    frame = pd.read_parquet(path) if path.suffix == ".parquet" else _csv(path)
+    frame = _parquet(path) if path.suffix == ".parquet" else _csv(path)
     if "symbol" not in frame or frame.empty:
-        raise LiveSettingsError(f"{path} lists no companies. Remedy: give it a column `symbol` with one in each row.")
+        has = f"has {len(frame)} row(s) and the column(s) {', '.join(map(str, frame))}"
+        raise LiveSettingsError(
+            f"{path} lists no companies: it {has}. Remedy: give it a column `symbol` with one in each row, and commas "
+            f"between columns."
+        )
+    frame = frame.assign(symbol=frame["symbol"].astype("str").str.strip().str.upper())
     for name in {"first", "last"} & set(frame):
-        wrong = frame[name].notna() & pd.to_datetime(frame[name], errors="coerce", format="ISO8601").isna()
+        days = pd.to_datetime(frame[name], errors="coerce", format="ISO8601", utc=True).dt.tz_localize(None)
+        days = days.where(days.between(*_DAYS))
+        wrong = frame[name].notna() & days.isna()
         if wrong.any():
             row = frame[wrong].iloc[0]
             told = f"{path}: `{name}` of {row['symbol']} is {row[name]!r}, which is no day"
-            raise LiveSettingsError(f"{told}. Remedy: write it like 2018-06-07.")
+            raise LiveSettingsError(
+                f"{told}. Remedy: write it like 2018-06-07, and leave it empty where there is none."
+            )
+        frame[name] = days
     return _universe(frame)
 
 
@@ -68,7 +80,8 @@ def cusips_from_file(path: Path) -> dict[str, str]:
     frame = _csv(path)
     if not {"cusip", "symbol"} <= set(frame):
         raise LiveSettingsError(f"{path} has no columns `cusip` and `symbol`. Remedy: add them.")
-    return dict(zip(frame["cusip"].str.upper(), frame["symbol"], strict=True))
+    whole = frame.dropna(subset=["cusip", "symbol"])
+    return dict(zip(whole["cusip"].str.strip().str.upper(), whole["symbol"].str.strip().str.upper(), strict=True))
 
 
 def from_constituents(rows: Rows) -> pd.DataFrame:
@@ -76,9 +89,16 @@ def from_constituents(rows: Rows) -> pd.DataFrame:
     return _universe(pd.DataFrame(rows, columns=["symbol", "name", "sector", "sector_etf", "first", "last"]))
 
 
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowException, OSError) as error:
+        raise LiveSettingsError(f"{path} is no Parquet file: {error}. Remedy: write it anew.") from error
+
+
 def _csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype=str)
+        return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])  # NA is a company's symbol
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise LiveSettingsError(f"{path} is no CSV file in UTF-8: {error}. Remedy: write it anew.") from error
 

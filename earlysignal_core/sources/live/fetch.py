@@ -77,7 +77,8 @@ class Fetcher:
             Reads an answer, or raises `UnexpectedShapeError`. An answer that cannot be read is kept all the same: a
             corrected parser finds it.
         keeps : float
-            The share of the last answer's rows that a new one must hold, for questions whose answers grow.
+            The share of the rows of the longest answer so far that a new one must hold, for questions whose answers
+            grow.
 
         Raises
         ------
@@ -105,7 +106,7 @@ class Fetcher:
         found = []
         for answer in self.store.as_first_given(request):
             with suppress(UnexpectedShapeError):
-                found.append(Kept(answer.fetched_at, parse(answer)))
+                found.append(Kept(answer.fetched_at, _read(parse, answer)))
         return found[::-1]
 
     def _ask(self, http: Http, request: Request, parse: Callable[[Answer], T], keeps: float, last: Kept[T] | None) -> T:
@@ -113,25 +114,37 @@ class Fetcher:
         with self._lock:
             self._asked += 1
         try:
-            content = parse(answer)
+            content = _read(parse, answer)
         except UnexpectedShapeError:
             self.store.keep(answer)
             raise
         if last is not None and isinstance(content, Sized) and isinstance(last.content, Sized):
-            new, old = len(content), len(last.content)
-            if new < keeps * old:
+            new = len(content)
+            # Held to the most that there ever was: a few less each time would add up.
+            if keeps and new < len(last.content) and new < keeps * (most := self._most(request, parse)):
                 where = self.store.folder(request)
-                raise answer.failure(ShrunkenAnswerError, f"{new} row(s) where there were {old} before ({where})")
+                raise answer.failure(ShrunkenAnswerError, f"{new} row(s) where there were {most} before ({where})")
         self.store.keep(answer)
         return content
+
+    def _most(self, request: Request, parse: Callable[[Answer], T]) -> int:
+        return max(len(kept.content) for kept in self.history(request, parse) if isinstance(kept.content, Sized))
 
     def _newest_usable(self, request: Request, parse: Callable[[Answer], T]) -> Kept[T] | None:
         for answer in self.store.newest_first(request):
             with suppress(UnexpectedShapeError):
-                return Kept(answer.fetched_at, parse(answer))
+                return Kept(answer.fetched_at, _read(parse, answer))
         return None
 
     def close(self) -> None:
         """Close the connections."""
         if self._http is not None:
             self._http.close()
+
+
+def _read(parse: Callable[[Answer], T], answer: Answer) -> T:
+    """Return what an answer says; whatever a parser stumbles over is an answer of an unexpected shape."""
+    try:
+        return parse(answer)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise answer.unexpected(f"it cannot be read ({type(error).__name__}: {error})") from error

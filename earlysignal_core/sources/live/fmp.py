@@ -4,7 +4,7 @@ The current (`/stable`) endpoints only. What the provider rewrites in place (est
 day on which we saw it; docs/live-sources.md says what is known when.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
@@ -111,10 +111,12 @@ class Fmp:
     Parameters
     ----------
     fetcher : Fetcher
+    companies : container of str, optional
+        Whose records of a calendar, which lists those of the whole world, are read; by default all.
     """
 
-    def __init__(self, fetcher: Fetcher) -> None:
-        self._fetcher = fetcher
+    def __init__(self, fetcher: Fetcher, companies: Container[str] | None = None) -> None:
+        self._fetcher, self._companies = fetcher, companies
 
     def announcements(self, first: pd.Timestamp, last: pd.Timestamp, since: pd.Timestamp) -> list[Kept[Row]]:
         """Return what the earnings calendar says of some days, each row with the moment at which it was said.
@@ -190,7 +192,7 @@ class Fmp:
 
     def constituents(self, since: pd.Timestamp) -> Rows:
         """Return the companies of the S&P 500 as of today, as rows of `universe` but for the sector's ETF."""
-        return self._fetcher.fetch(Request(NAME, "/stable/sp500-constituent"), since, rows_of.constituents)
+        return self._fetcher.fetch(Request(NAME, "/stable/sp500-constituent"), since, rows_of.constituents, _MOST_OF_IT)
 
     def index_changes(self, since: pd.Timestamp) -> Rows:
         """Return who came into the S&P 500 and who went: rows with day, added, removed."""
@@ -204,6 +206,9 @@ class Fmp:
         """Return a company's name and sector; asked for once."""
         return self._fetcher.fetch(Request(NAME, "/stable/profile", {"symbol": symbol}), FOREVER, rows_of.profile)
 
+    def _wants(self, record: Record) -> bool:
+        return self._companies is None or record.needed("symbol") in self._companies
+
     def _calendar(
         self,
         path: str,
@@ -214,7 +219,9 @@ class Fmp:
         more: Mapping[str, str] | None = None,
     ) -> list[Kept[Row]]:
         def parse(answer: Answer) -> list[Kept[Row] | None]:
-            return [Kept(answer.fetched_at, row) if row else None for row in map(read, records(answer))]
+            # Records of others are counted, since a calendar is cut off by its length, and not read.
+            rows = (read(record) if self._wants(record) else None for record in records(answer))
+            return [Kept(answer.fetched_at, row) if row else None for row in rows]
 
         dates = {"from": f"{first:%Y-%m-%d}", "to": f"{last:%Y-%m-%d}"}
         request = Request(NAME, path, {**dates, **(more or {})})

@@ -56,8 +56,8 @@ def announced_at(day: pd.Timestamp, session: str | None) -> pd.Timestamp:
 
 def split(record: Record) -> Row | None:
     """Read a split; None where its ratio is none."""
-    ratio = record.number("numerator") / record.number("denominator")
-    return _action(record, "split", ratio)
+    before = record.number("denominator")
+    return _action(record, "split", record.number("numerator") / before if before else np.nan)
 
 
 def dividend(record: Record) -> Row | None:
@@ -102,12 +102,16 @@ def statements(answer: Answer, symbol: str) -> Rows:
     rows = []
     for record in records(answer):
         filed = record.day("filingDate", "fillingDate")  # spelled so by the older generation
-        accepted = record.optional("acceptedDate")
-        known = new_york(str(accepted)) if accepted and len(str(accepted)) > len("2024-11-01") else end_of_day(filed)
+        period_end, known = record.day("date"), end_of_day(filed)
+        if len(str(record.optional("acceptedDate") or "")) > len("2024-11-01"):
+            accepted = record.moment("acceptedDate")
+            known = new_york(accepted) if accepted.tzinfo is None else accepted.tz_convert("UTC")
+        if known < end_of_day(period_end):
+            raise record.unexpected(f"accepted on {known} and so before its period's end, {period_end:%Y-%m-%d}")
         rows.append(
             {
                 "symbol": symbol,
-                "period_end": record.day("date"),
+                "period_end": period_end,
                 "revenue": _not_zero(record.number("revenue")),
                 "net_income": _not_zero(record.number("netIncome")),
                 "total_assets": np.nan,
@@ -195,11 +199,14 @@ def estimates(answer: Answer, symbol: str) -> list[Kept[Row]]:
 
 
 def constituents(answer: Answer) -> Rows:
-    """Read the members of an index."""
-    return [
+    """Read the members of an index, of which there are some."""
+    rows = [
         {"symbol": record.needed("symbol"), "name": record.text("name"), "sector": record.text("sector")}
         for record in records(answer)
     ]
+    if not rows:
+        raise answer.unexpected("an index without members")
+    return rows
 
 
 def index_changes(answer: Answer) -> Rows:

@@ -1,8 +1,10 @@
 """One thin room to the providers: turns, retries and deadlines; keys that nothing above the wire ever sees."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote, quote_plus
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -26,6 +28,7 @@ from earlysignal_core.sources.live.messages import Answer, Request
 
 _MOST_SKEW = pd.Timedelta(days=1)
 _SECRET = 8  # characters
+_LONGEST_WAIT = 3600.0
 
 
 WithKey = Callable[[httpx.Request, str], httpx.Request]
@@ -192,8 +195,13 @@ class Http:
 
     def _without_key(self, body: bytes) -> bytes:
         """Hide the key where a provider repeats it in a complaint; a shorter one is a public word like `demo`."""
-        key = self.provider.key.get_secret_value().encode() if self.provider.key else b""
-        return body.replace(key, b"***") if len(key) >= _SECRET else body
+        key = self.provider.key.get_secret_value() if self.provider.key else ""
+        if len(key) < _SECRET:
+            return body
+        in_json = json.dumps(key)[1:-1]
+        for form in {key, quote(key), quote(key, safe=""), quote_plus(key), in_json, in_json.replace("/", "\\/")}:
+            body = body.replace(form.encode(), b"***")
+        return body
 
     def _fetched_at(self, request: Request, headers: Mapping[str, str]) -> pd.Timestamp:
         """Return the later of our time and the provider's: a slow clock may not date an answer before it was given."""
@@ -232,24 +240,24 @@ def judge_status(answer: Answer, back_off: float) -> None:
 def retry_after(answer: Answer, default: float | None = None) -> float | None:
     """Return the seconds for which the provider wants to be left alone, or `default` where it does not say.
 
-    A date is counted from the provider's own clock.
+    A date is counted from the provider's own clock. Nobody waits longer than an hour: who is still refused then has
+    used up the day's allowance.
     """
     told = answer.headers.get("retry-after", "").strip()
     if told.isdecimal():
-        return float(told)
+        return min(float(told), _LONGEST_WAIT)
     until = _moment(told)
     if until is None:
         return default
     now = _moment(answer.headers.get("date")) or answer.fetched_at
-    return max(0.0, float((until - now).total_seconds()))
+    return min(max(0.0, float((until - now).total_seconds())), _LONGEST_WAIT)
 
 
 def _moment(date: str | None) -> pd.Timestamp | None:
     try:
-        told = parsedate_to_datetime(date or "")
-    except ValueError:
+        stamp = pd.Timestamp(parsedate_to_datetime(date or "")).as_unit("ns")
+    except ValueError:  # none, or one beyond what can be counted
         return None
-    stamp = pd.Timestamp(told)
     return stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import pandas as pd
 
@@ -68,9 +69,9 @@ class Market:
         companies: Sequence[str],
         others: Sequence[str],
     ) -> None:
-        self.fmp = Fmp(fetcher)
         self.settings, self.clock = settings, clock
         self._own = {symbol.replace(".", "-"): symbol for symbol in companies}  # FMP and EDGAR write BRK-B
+        self.fmp = Fmp(fetcher, self._own)
         self._others = {symbol: symbol for symbol in others}
 
     def earnings(self, quarter: Quarter) -> Collected:
@@ -143,12 +144,14 @@ class Market:
     def announcements(self, first: pd.Timestamp, last: pd.Timestamp) -> list[Kept[Row]]:
         """Return what the earnings calendar says of our companies on some days and the rest of their months."""
         every = self._by_month(first, last, self.fmp.announcements)
-        return [Kept(kept.fetched_at, self._named(kept.content)) for kept in every if self._is_ours(kept.content)]
+        return [Kept(kept.fetched_at, self._named(kept.content)) for kept in every]
 
     def _actions(self, first: Quarter, last: Quarter, ask: Months) -> Rows:
-        every = self._by_month(first.start, last.end, ask)
-        ours = [self._named(kept.content) for kept in every if self._is_ours(kept.content)]
-        return list({(row["symbol"], row["session"]): row for row in ours}.values())
+        every = (self._named(kept.content) for kept in self._by_month(first.start, last.end, ask))
+        by_session: dict[tuple[str, pd.Timestamp], dict[float, Row]] = {}
+        for row in every:  # the same record may come twice; a special dividend beside the regular one is another
+            by_session.setdefault((row["symbol"], row["session"]), {})[row["value"]] = row
+        return [_together(list(rows.values())) for rows in by_session.values()]
 
     def _by_month(
         self, first: pd.Timestamp, last: pd.Timestamp, ask: Callable[..., list[Kept[Row]]]
@@ -184,8 +187,11 @@ class Market:
                 latest[symbol] = max(kept.content["expected_on"], latest.get(symbol, kept.content["expected_on"]))
         return latest
 
-    def _is_ours(self, row: Row) -> bool:
-        return row["symbol"] in self._own
-
     def _named(self, row: Row) -> Row:
         return {**row, "symbol": self._own[row["symbol"]]}
+
+
+def _together(rows: Rows) -> Row:
+    """Return what several actions of one kind and day come to: dividends add up, splits multiply."""
+    values = [row["value"] for row in rows]
+    return {**rows[-1], "value": sum(values) if rows[-1]["kind"] == "dividend" else prod(values)}

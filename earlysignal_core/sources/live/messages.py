@@ -85,7 +85,7 @@ class Answer:
         """
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             kind = "a page of HTML" if self.is_html else "no JSON"
             raise self.failure(UnreadableAnswerError, f"{kind}: {self.shown}") from None
 

@@ -1,5 +1,7 @@
 """Reads records of JSON strictly: a renamed field or a text where a number is due is an error, never a hole."""
 
+import math
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -9,6 +11,8 @@ import pandas as pd
 
 from earlysignal_core.sources.live.errors import ProviderError
 from earlysignal_core.sources.live.messages import Answer
+
+_WRITTEN = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)|[A-Z][a-z]{2,8} \d{1,2}, \d{4}$")
 
 Row = dict[str, Any]
 Rows = list[Row]
@@ -49,6 +53,8 @@ class Record:
             return np.nan
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._of_wrong_type(names, value, "a number")
+        if not math.isfinite(value):  # JSON knows no such number, Python's reader does
+            raise self._of_wrong_type(names, value, "a finite number")
         return float(value)
 
     def number_in_text(self, *names: str, missing: tuple[str, ...] = ()) -> float:
@@ -133,6 +139,9 @@ def records(answer: Answer, array: Any = None) -> Iterator[Record]:
 
 @lru_cache(maxsize=1 << 15)  # the same days come again for every company
 def _moment(value: str) -> pd.Timestamp | None:
+    """Read a date that says which of its numbers is the month; pandas would also take "now" for one."""
+    if not _WRITTEN.match(value):
+        return None
     try:
         return pd.Timestamp(value).as_unit("ns")
     except ValueError:
