@@ -180,6 +180,7 @@ def test_an_index_without_members_is_none(client):
         {"epsActual": "1.0"},
         {"fiscalPeriod": ["Q1"]},
         {"periodEnding": 20231231},
+        {"symbol": None},
     ],
     ids=str,
 )

@@ -207,7 +207,7 @@ class Fmp:
         return self._fetcher.fetch(Request(NAME, "/stable/profile", {"symbol": symbol}), FOREVER, rows_of.profile)
 
     def _wants(self, record: Record) -> bool:
-        return self._companies is None or record.needed("symbol") in self._companies
+        return self._companies is None or record.text("symbol") in self._companies
 
     def _calendar(
         self,
