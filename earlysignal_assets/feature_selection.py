@@ -1,7 +1,5 @@
 """The search for features that models can do without."""
 
-import math
-
 import dagster as dg
 from pydantic import Field
 
@@ -52,7 +50,7 @@ def feature_selection(
                 {
                     "n": found.n,
                     "large beats": found.large_beats,
-                    "base rate": found.large_beats / found.n if found.n else math.nan,
+                    "base rate": found.base_rate,
                     "features kept, in the newest quarter": len(found.kept),
                 }
             ),

@@ -50,7 +50,7 @@ def card(context: dg.AssetExecutionContext, lake: Lake, version: str) -> dg.UrlM
     return dg.MetadataValue.url(f"{Settings().report_url}/{path.removeprefix('reports/')}")
 
 
-def kinds_of(ensemble: EnsembleSettings) -> set[str]:
+def _kinds_of(ensemble: EnsembleSettings) -> set[str]:
     """Return the libraries of the members, as many as Dagster shows."""
     libraries = dict.fromkeys(_KINDS.get(member.algorithm, member.algorithm) for member in ensemble.members)
     return set(list(libraries)[:_MOST_KINDS])
@@ -61,7 +61,7 @@ def kinds_of(ensemble: EnsembleSettings) -> set[str]:
     partitions_def=QUARTERS,
     backfill_policy=ALL_QUARTERS_IN_ONE_RUN,
     group_name=GROUP,
-    kinds=kinds_of(WORKSPACE.settings.ensemble),
+    kinds=_kinds_of(WORKSPACE.settings.ensemble),
     owners=[OWNER],
 )
 def base_models(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> None:
@@ -92,7 +92,7 @@ def _of_members(made: BaseModels | NoModelYet) -> dict[str, Any]:
     partitions_def=QUARTERS,
     backfill_policy=ONE_QUARTER_PER_RUN,
     group_name=GROUP,
-    kinds=kinds_of(WORKSPACE.settings.ensemble),
+    kinds=_kinds_of(WORKSPACE.settings.ensemble),
     owners=[OWNER],
 )
 def models(context: dg.AssetExecutionContext, config: ModelConfig, lake: dg.ResourceParam[Lake]) -> Materialized:

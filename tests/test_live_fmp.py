@@ -228,6 +228,21 @@ def test_the_future_may_empty_itself(provider, client, fetcher, clock):
     assert fetcher.take_stale() == []
 
 
+def test_what_was_expected_of_a_month_is_no_measure_of_what_came(provider, client, fetcher, clock):
+    """Dates move: far ahead a month may hold more announcements than it has when it is over."""
+    march = (pd.Timestamp("2024-03-01"), pd.Timestamp("2024-03-31"))
+    rows = [announcement(f"S{n}", "2024-03-20", None, 1) for n in range(100)]
+    for known in (100, 60):
+        provider.tables["earnings-calendar"] = rows[:known]
+        assert len(client.announcements(*march, clock.now())) == known
+    clock.sleep(35 * 86_400)
+    for known, kept in ((58, 58), (59, 59), (56, 59)):  # 5 % fewer than the most since it is over
+        provider.tables["earnings-calendar"] = rows[:known]
+        assert len(client.announcements(*march, clock.now())) == kept
+    (stale,) = fetcher.take_stale()
+    assert "56 row(s) where there were 59 before" in str(stale.error)
+
+
 def test_splits_and_dividends_are_known_at_the_close_of_the_ex_date(provider, client):
     provider.tables["splits-calendar"] = [
         {"symbol": "A", "date": "2024-01-10", "numerator": 1, "denominator": 80},

@@ -70,6 +70,11 @@ class Selection:
     kept: tuple[str, ...]
 
     @property
+    def base_rate(self) -> float:
+        """The share of large beats among the events."""
+        return self.large_beats / self.n
+
+    @property
     def table(self) -> pd.DataFrame:
         """One row a variant, ready to be shown."""
         return pd.DataFrame(

@@ -94,8 +94,8 @@ def ensemble_of(lake: Lake, settings: Settings, until: Cutoff) -> EnsembleSettin
 
 def _key(member: Member) -> dict[str, Any]:
     """Return what a search depends on; its weight is none of it."""
-    told = member.model_dump(mode="json", include={"algorithm", "window_months", "families", "params"})
-    return {"fixed" if name == "params" else name: value for name, value in told.items()}
+    told = member.model_dump(mode="json", include={"algorithm", "window_months", "families"})
+    return {**told, "fixed": dict(member.params)}
 
 
 def _hashable(key: dict[str, Any]) -> str:

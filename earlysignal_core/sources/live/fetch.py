@@ -65,7 +65,14 @@ class Fetcher:
             taken, self._stale = self._stale, []
         return taken
 
-    def fetch(self, request: Request, since: pd.Timestamp, parse: Callable[[Answer], T], keeps: float = 0.0) -> T:
+    def fetch(
+        self,
+        request: Request,
+        since: pd.Timestamp,
+        parse: Callable[[Answer], T],
+        keeps: float = 0.0,
+        grows_from: pd.Timestamp = FOREVER,
+    ) -> T:
         """Return what an answer says that was given at `since` or later, or the newest where none can be had.
 
         Parameters
@@ -79,6 +86,8 @@ class Fetcher:
         keeps : float
             The share of the rows of the longest answer so far that a new one must hold, for questions whose answers
             grow.
+        grows_from : Timestamp
+            UTC. Answers of before, when what was asked about still lay ahead, are no measure.
 
         Raises
         ------
@@ -93,7 +102,7 @@ class Fetcher:
         if self._http is None:
             raise NotKeptError(request.provider, request.asked, "no usable answer is kept")
         try:
-            return self._ask(self._http, request, parse, keeps, kept)
+            return self._ask(self._http, request, parse, keeps, kept, grows_from)
         except ProviderError as error:
             if kept is None:
                 raise
@@ -109,7 +118,15 @@ class Fetcher:
                 found.append(Kept(answer.fetched_at, _read(parse, answer)))
         return found[::-1]
 
-    def _ask(self, http: Http, request: Request, parse: Callable[[Answer], T], keeps: float, last: Kept[T] | None) -> T:
+    def _ask(
+        self,
+        http: Http,
+        request: Request,
+        parse: Callable[[Answer], T],
+        keeps: float,
+        last: Kept[T] | None,
+        grows_from: pd.Timestamp,
+    ) -> T:
         answer = http.ask(request)
         with self._lock:
             self._asked += 1
@@ -119,16 +136,18 @@ class Fetcher:
             self.store.keep(answer)
             raise
         if last is not None and isinstance(content, Sized) and isinstance(last.content, Sized):
-            new = len(content)
-            # Held to the most that there ever was: a few less each time would add up.
-            if keeps and new < len(last.content) and new < keeps * (most := self._most(request, parse)):
+            new, most = len(content), len(last.content)
+            if keeps and new < most:  # held to the most that there ever was: a few less each time would add up
+                most = max(most, self._most(request, parse, grows_from))
+            if new < keeps * most:
                 where = self.store.folder(request)
                 raise answer.failure(ShrunkenAnswerError, f"{new} row(s) where there were {most} before ({where})")
         self.store.keep(answer)
         return content
 
-    def _most(self, request: Request, parse: Callable[[Answer], T]) -> int:
-        return max(len(kept.content) for kept in self.history(request, parse) if isinstance(kept.content, Sized))
+    def _most(self, request: Request, parse: Callable[[Answer], T], since: pd.Timestamp) -> int:
+        every = (kept.content for kept in self.history(request, parse) if kept.fetched_at >= since)
+        return max((len(content) for content in every if isinstance(content, Sized)), default=0)
 
     def _newest_usable(self, request: Request, parse: Callable[[Answer], T]) -> Kept[T] | None:
         for answer in self.store.newest_first(request):

@@ -13,7 +13,7 @@ from httpx import codes
 
 from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live import fmp_rows as rows_of
-from earlysignal_core.sources.live.clock import new_york_day
+from earlysignal_core.sources.live.clock import end_of_day, new_york_day
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
     LegacyEndpointError,
@@ -226,7 +226,7 @@ class Fmp:
         dates = {"from": f"{first:%Y-%m-%d}", "to": f"{last:%Y-%m-%d}"}
         request = Request(NAME, path, {**dates, **(more or {})})
         over = last < new_york_day(since)  # the future may empty itself, the past may not
-        found = self._fetcher.fetch(request, since, parse, _MOST_OF_IT if over else 0.0)
+        found = self._fetcher.fetch(request, since, parse, _MOST_OF_IT if over else 0.0, end_of_day(last))
         if len(found) < MOST_ROWS:
             return [kept for kept in found if kept is not None]
         if first == last:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import pandas as pd
 
@@ -192,6 +191,5 @@ class Market:
 
 
 def _together(rows: Rows) -> Row:
-    """Return what several actions of one kind and day come to: dividends add up, splits multiply."""
-    values = [row["value"] for row in rows]
-    return {**rows[-1], "value": sum(values) if rows[-1]["kind"] == "dividend" else prod(values)}
+    """Return what several actions of one kind and day come to: dividends add up, of splits the last counts."""
+    return {**rows[-1], "value": sum(row["value"] for row in rows)} if rows[-1]["kind"] == "dividend" else rows[-1]
