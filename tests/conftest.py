@@ -22,7 +22,7 @@ _TAPES = Path(os.environ.get("EARLYSIGNAL_TEST_TAPES", Path(__file__).parents[2]
 
 # Half a minute and more each, the longest first; the order matters to `--no-loadscope-reorder` only.
 _LONGEST = (
-    *("walk_forward", "up", "daily", "real_walk_forward", "leaks", "outcomes", "damaged_models", "live_source"),
+    *("walk_forward", "up", "real_walk_forward", "daily", "leaks", "outcomes", "damaged_models", "live_source"),
     *("replay", "serving", "quarterly", "performance", "drift"),
 )
 

@@ -273,6 +273,7 @@ def test_a_day_that_says_something_is_asked_about(honest: tuple[object, ...]) ->
     assert all(len(each) > 5 for each in figures)
 
 
+@pytest.mark.slow
 def test_what_comes_later_need_not_be_there(
     production_lake: Lake, aside: Ledger, tmp_path: Path, honest: tuple[object, ...]
 ) -> None:

@@ -23,6 +23,7 @@ def another(environment: Mapping[str, str], *options: str) -> subprocess.Complet
     )
 
 
+@pytest.mark.slow
 def test_it_starts_brings_a_killed_daemon_back_and_stops_without_orphans(tmp_path: Path) -> None:
     with starting(tmp_path / "home") as system:
         # the graph is there, and so are the daemon and the reports

@@ -23,6 +23,7 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.models.bundle import versions
 from earlysignal_core.quarters import Quarter
 
+pytestmark = pytest.mark.slow
 FIRST, LAST = Quarter.parse("2014-Q1"), Quarter.parse("2015-Q4")
 
 
@@ -103,7 +104,6 @@ def instance_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Dags
             yield instance
 
 
-@pytest.mark.slow
 def test_the_members_of_all_quarters_are_fitted_in_one_run(undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lake = workspace(undisturbed) / "lake"
     before = digests(lake)
@@ -119,7 +119,6 @@ def test_the_members_of_all_quarters_are_fitted_in_one_run(undisturbed: Path, mo
         assert metadata["2015-10"]["members fitted"].value == 1
 
 
-@pytest.mark.slow
 def test_the_same_demo_again_changes_no_byte_and_makes_no_second_model(undisturbed: Path) -> None:
     lake = workspace(undisturbed) / "lake"
     before, models = digests(lake), versions(Lake(str(lake)))
@@ -143,14 +142,12 @@ def test_a_backfill_refuses_what_days_have(tmp_path: Path) -> None:
     assert "no asset predictions. Remedy: choose among universe" in " ".join(refused.stdout.split())
 
 
-@pytest.mark.slow
 def test_a_search_for_features_is_made_where_it_is_asked_for(undisturbed: Path) -> None:
     done = run(undisturbed, "backfill", "--from", "2015-Q4", "--to", "2015-Q4", "--select", "feature_selection")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Done: prune" in done.stdout
 
 
-@pytest.mark.slow
 def test_a_backfill_of_late_quarters_brings_the_history_that_they_need(undisturbed: Path, tmp_path: Path) -> None:
     assert run(tmp_path, "backfill", "--from", "2015-Q3", "--to", "2015-Q3").returncode == 0
     ours, whole = (digests(workspace(home) / "lake") for home in (tmp_path, undisturbed))
@@ -159,7 +156,6 @@ def test_a_backfill_of_late_quarters_brings_the_history_that_they_need(undisturb
     assert "evaluation/2015-Q2.json" not in ours
 
 
-@pytest.mark.slow
 def test_ctrl_c_ends_the_command_and_not_just_a_quarter(tmp_path: Path) -> None:
     demo = subprocess.Popen(command("demo"), env=environment(tmp_path), stdout=subprocess.DEVNULL)
     wait_for(lambda: bool(list(tmp_path.glob("*/lake/feature_table/*"))), seconds=120)
@@ -169,7 +165,6 @@ def test_ctrl_c_ends_the_command_and_not_just_a_quarter(tmp_path: Path) -> None:
     assert len(made) < len(Quarter.range(FIRST, LAST))
 
 
-@pytest.mark.slow
 def test_a_killed_backfill_run_again_ends_in_the_same_bytes(undisturbed: Path, tmp_path: Path) -> None:
     for seconds in (9, 14, 19):  # in the caches, among the features, among the models
         demo = subprocess.Popen(command("demo"), env=environment(tmp_path), stdout=subprocess.DEVNULL)
@@ -182,7 +177,6 @@ def test_a_killed_backfill_run_again_ends_in_the_same_bytes(undisturbed: Path, t
     assert digests(workspace(tmp_path) / "lake") == digests(workspace(undisturbed) / "lake")
 
 
-@pytest.mark.slow
 def test_a_broken_table_is_refused_and_the_old_partition_stays(undisturbed: Path, tmp_path: Path) -> None:
     (tape,) = (undisturbed / "tapes").iterdir()
     broken = tmp_path / "tape"
