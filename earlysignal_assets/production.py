@@ -27,6 +27,7 @@ from earlysignal_core.production import Hour, Production
 from earlysignal_core.serving.confidence import HIGH_FROM, MEDIUM_FROM
 from earlysignal_core.settings import Settings
 from earlysignal_core.sources import Source
+from earlysignal_core.tables import CACHES
 
 GROUP = "production"
 SERVED_AS_BUILT, WITHIN_8_DAYS = "served_equals_feature_table", "outcomes_within_8_days"
@@ -44,19 +45,32 @@ def refreshed_data(
     ledger: dg.ResourceParam[Ledger],
     source: dg.ResourceParam[Source],
 ) -> Materialized:
-    """01:00. The running quarters' caches, labels and features, collected anew; missing earlier quarters too.
+    """01:00. Caches, labels and features of the quarters of which rows may still come; missing earlier ones too.
 
-    The caches' own pages show what was written here.
+    The caches' own pages show what was written here. Where a provider fails, what it gave before stands, and this page
+    says which and why.
     """
-    written = daily.refresh(day_of(context), production_of(lake, ledger), source)
-    for asset, quarters in written.items():
+    refreshed = daily.refresh(day_of(context), production_of(lake, ledger), source)
+    for asset, quarters in refreshed.written.items():
         for quarter in quarters:
             context.log_event(dg.AssetMaterialization(asset, partition=quarter.key))
-    every = sorted({quarter for quarters in written.values() for quarter in quarters})
+    every = sorted({quarter for quarters in refreshed.written.values() for quarter in quarters})
+    gaps = [
+        gap
+        for cache in set(refreshed.written) & set(CACHES)
+        for quarter in refreshed.written[cache]
+        for table in CACHES[cache]
+        for gap in source.gaps(table, quarter)
+    ]
+    failed = [{"cache": cache, "why": str(error)} for cache, error in refreshed.failed.items()]
     return dg.MaterializeResult(
         metadata={
-            **numbers({"quarters": len(every), "partitions": sum(map(len, written.values()))}),
+            **numbers(
+                {"quarters": len(every), "partitions": sum(map(len, refreshed.written.values())), "gaps": len(gaps)}
+            ),
             "collected": f"{every[0]} to {every[-1]}" if every else "nothing: the lake has all that the source holds",
+            **({"not collected": shown(pd.DataFrame(failed))} if failed else {}),
+            **({"degraded": shown(pd.DataFrame(gaps).drop_duplicates(), 50)} if gaps else {}),
         }
     )
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from earlysignal_core.datasets.cutoff import Day
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
-from earlysignal_core.errors import EarlySignalError, LakeError
+from earlysignal_core.errors import EarlySignalError, LakeError, SourceError, TableError
 from earlysignal_core.features.table import active_features
 from earlysignal_core.lake import Lake
 from earlysignal_core.ledger import days, decisions, deployments, retrain_requests
@@ -51,11 +51,12 @@ from earlysignal_core.serving.predicting import (
     rank_and_explain,
     served_between,
 )
-from earlysignal_core.sources import Source
-from earlysignal_core.tables import CACHES, UNIVERSE
+from earlysignal_core.sources import Source, SourceDescription
+from earlysignal_core.tables import CACHES, TABLES, UNIVERSE
 
-SELECTION, DECISION = "stock_selection", "retrain_decision"
+EARNINGS, SELECTION, DECISION = "earnings", "stock_selection", "retrain_decision"
 _ONE_DAY = pd.Timedelta(days=1)
+_STILL_COMES = 30  # days: results arrive late
 
 
 class DayError(EarlySignalError):
@@ -66,31 +67,67 @@ class _FinishedMeanwhileError(Exception):
     """Another has finished the day: what was decided is read back."""
 
 
-def refresh(day: pd.Timestamp, production: Production, source: Source) -> dict[str, list[Quarter]]:
-    """Collect what the lake lacks and, of a source that grows, the running quarters; then their labels and features.
+@dataclass(frozen=True)
+class Refreshed:
+    """What a day has collected.
 
-    Returns
-    -------
-    dict of str to list of Quarter
-        What was written, by asset.
+    Attributes
+    ----------
+    written : dict of str to list of Quarter
+        By asset.
+    failed : dict of str to EarlySignalError
+        By cache. What stood there before stands.
     """
-    lake, near = production.lake, _running(day)
-    described = source.description
-    running = set(near) if described.grows else set()
 
-    def wanted(quarters: list[Quarter], *tables: str) -> list[Quarter]:
-        held = [set(lake.quarters(table)) for table in tables]
-        return [q for q in quarters if q <= near[-1] and (q in running or not all(q in each for each in held))]
+    written: dict[str, list[Quarter]]
+    failed: dict[str, EarlySignalError]
 
+
+def refresh(day: pd.Timestamp, production: Production, source: Source) -> Refreshed:
+    """Collect what the lake lacks and, of a source that grows, what may still come; then the labels and features.
+
+    Where one provider fails the others' caches are collected all the same, and an alert tells of it.
+
+    Raises
+    ------
+    EarlySignalError
+        If the announcements cannot be collected, or a source that does not grow cannot be read.
+    """
+    lake, ledger, described = production.lake, production.ledger, source.description
+    written: dict[str, list[Quarter]] = {}
+    failed: dict[str, EarlySignalError] = {}
     collect_universe(source, lake)
-    tables = [table for table in described.tables if table != UNIVERSE]
-    collected = wanted(described.quarters, *tables)
-    written = {cache: list(collect(source, lake, cache, collected)) for cache in CACHES if cache != UNIVERSE}
+    held = [table for table in described.tables if table != UNIVERSE]
+    for cache in (cache for cache in CACHES if cache != UNIVERSE):
+        late = max((TABLES[table].late for table in CACHES[cache] if table in held), default=0)
+        quarters = _wanted(day, lake, described, described.quarters, held, late)
+        try:
+            written[cache] = list(collect(source, lake, cache, quarters))
+        except (SourceError, TableError) as error:
+            if cache == EARNINGS or not described.grows:
+                raise
+            failed[cache] = error
+            announcements.of_cache(ledger, cache, error, Hour.REFRESH.of(day))
     for table, make in ((LABELS, make_labels), (FEATURES, make_feature_table)):
-        written[table] = wanted(described.event_quarters, table)
+        written[table] = _wanted(day, lake, described, described.event_quarters, [table], _STILL_COMES)
         for quarter in written[table]:
             make(quarter, lake)
-    return {asset: quarters for asset, quarters in written.items() if quarters}
+    return Refreshed({asset: quarters for asset, quarters in written.items() if quarters}, failed)
+
+
+def _wanted(
+    day: pd.Timestamp,
+    lake: Lake,
+    described: SourceDescription,
+    quarters: list[Quarter],
+    tables: list[str],
+    late: int,
+) -> list[Quarter]:
+    """Return the quarters that the lake lacks and, of a source that grows, those of which rows may still come."""
+    last = Quarter.of(day + 14 * _ONE_DAY)  # dates lie ahead
+    growing = set(Quarter.range(Quarter.of(day - late * _ONE_DAY), last)) if described.grows else set()
+    held = [set(lake.quarters(table)) for table in tables]
+    return [q for q in quarters if q <= last and (q in growing or not all(q in each for each in held))]
 
 
 @dataclass(frozen=True)
@@ -417,8 +454,3 @@ def _refuse_out_of_order(day: pd.Timestamp, ledger: Ledger) -> None:
             f"{day:%Y-%m-%d} cannot be lived yet: the last finished day is {last:%Y-%m-%d}. Remedy: live the days in "
             f"order; `earlysignal days --to {day:%Y-%m-%d}` does, and so does the day sensor."
         )
-
-
-def _running(day: pd.Timestamp) -> list[Quarter]:
-    """Return the quarters whose rows may still come or change: results arrive late, and dates lie ahead."""
-    return Quarter.range(Quarter.of(day - 30 * _ONE_DAY), Quarter.of(day + 14 * _ONE_DAY))

@@ -18,7 +18,7 @@ from earlysignal_core.datasets.build import Dataset
 from earlysignal_core.datasets.gather import FEATURES, LABELS, gather_dataset
 from earlysignal_core.datasets.labels import build_labels
 from earlysignal_core.datasets.quality import REFERENCE_QUARTERS, Judgement, judge_quarter
-from earlysignal_core.errors import LakeError
+from earlysignal_core.errors import LakeError, SourceError
 from earlysignal_core.evaluation.adjustment import Prices
 from earlysignal_core.evaluation.judge import Evaluation, WalkForward, evaluate, walk_forward
 from earlysignal_core.evaluation.outcomes import outcome_returns
@@ -73,9 +73,20 @@ def collect(source: Source, lake: Lake, cache: str, quarters: Sequence[Quarter])
 
     All are read and checked before the first is written, so that one that breaks its contract leaves every old
     partition standing: half of a tape on new prices and half on old ones would be worse than either.
+
+    Raises
+    ------
+    SourceError
+        If a partition that has rows would lose them all.
     """
     tables = [table for table in CACHES[cache] if table in source.description.tables]
     checked = {(quarter, table): source.read(table, quarter) for quarter in quarters for table in tables}
+    for (quarter, table), rows in checked.items():
+        if rows.empty and lake.has(table, quarter) and (before := len(lake.read(table, [quarter]))):
+            raise SourceError(
+                f"table `{table}`, partition {quarter}: no row where there were {before} before. What stood there "
+                f"still stands. Remedy: run again; if the source is right, remove the file from the lake, then again."
+            )
     for (quarter, table), rows in checked.items():
         lake.write(table, quarter, rows)
     return {quarter: {table: len(checked[quarter, table]) for table in tables} for quarter in quarters}

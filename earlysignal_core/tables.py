@@ -38,6 +38,8 @@ class Table:
         The columns that identify a row; empty where rows have no natural key.
     columns : mapping of str to pandera column
     axis : Axis
+    late : int
+        Days after its own date for which a row may still become known: so long its quarter is collected again.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Table:
     key: tuple[str, ...]
     columns: dict[str, pa.Column]
     axis: Axis = Axis.DAY
+    late: int = 30
 
     @property
     def schema(self) -> dict[str, pa.Column]:
@@ -194,6 +197,7 @@ TABLES: dict[str, Table] = {
                 "total_assets": _number,
                 "shares_outstanding": _number,
             },
+            late=400,  # a year's report comes after three months, and is compared with a year ago
         ),
         Table(
             "analyst_ratings",
@@ -214,7 +218,7 @@ TABLES: dict[str, Table] = {
             "analyst_ratings",
             "symbol",
             "published_on",
-            ("symbol", "published_on", "firm"),
+            ("symbol", "published_on", "firm", KNOWABLE),
             {"symbol": _text, "published_on": _day, "firm": _text, "target": _price},
         ),
         Table(
@@ -241,6 +245,7 @@ TABLES: dict[str, Table] = {
             "period_end",
             ("symbol", "period_end"),
             {"symbol": _text, "period_end": _day, "shares_held": _count, "holders": _count},
+            late=60,  # reports are due after 45 days
         ),
         Table(
             "short_interest",
@@ -280,6 +285,7 @@ TABLES: dict[str, Table] = {
             "period",
             ("series", "period", KNOWABLE),
             {"series": _text, "period": _day, "value": _number},
+            late=400,  # revisions, which changes over a year compare
         ),
     )
 }

@@ -144,6 +144,43 @@ def test_an_amendment_adds_only_what_is_new(sec, rows):
     assert [(row["code"], row["available_at"].day) for row in rows()] == [("P", 10), ("P", 10), ("S", 15)]
 
 
+def test_an_amendment_that_names_one_more_owner_is_the_same_trade(sec, rows):
+    trade = ("P", "2024-02-01", 100, 10)
+    sec.filings[CIK] = [
+        filing("2", "4/A", "2024-02-06 18:00", body=form4(CIK, trade, owners=("DOE JANE", "DOE FAMILY TRUST"))),
+        filing("1", "4", "2024-02-02 18:00", body=form4(CIK, trade)),
+    ]
+    assert len(rows()) == 1
+
+
+@pytest.mark.parametrize("said", [None, "", "soon"])
+def test_a_moment_of_acceptance_that_is_none_is_named(sec, rows, said):
+    sec.filings[CIK] = [filing("1", "8-K", "2024-02-02 18:00", acceptanceDateTime=said)]
+    with pytest.raises(UnexpectedShapeError, match="1: `acceptanceDateTime` is"):
+        rows()
+
+
+def test_a_trade_after_its_form_is_named_and_the_others_stay(sec, fetcher, clock):
+    good, wrong = ("P", "2024-02-01", 100, 10), ("P", "2024-02-25", 7, 10)
+    page = filing("3", "4", "2024-02-05 18:00", body="")
+    page["document"] = HTML.body.decode()
+    sec.filings[CIK] = [
+        page,
+        filing("2", "4", "2024-02-20 18:00", body=form4(CIK, wrong)),
+        filing("1", "4", "2024-02-02 18:00", body=form4(CIK, good)),
+    ]
+    found, errors = edgar.Edgar(fetcher).rows("A", CIK, FIRST, clock.now())
+    assert [row["shares"] for row in found] == [100]
+    assert sorted((type(error) for error in errors), key=str) == [UnexpectedShapeError, UnreadableAnswerError]
+
+
+def test_a_header_that_does_not_say_leaves_the_later_reading(sec, rows):
+    told = filing("1", "8-K", "2024-02-02 18:00")
+    told["document"] = told["document"].replace("<ACCEPTANCE-DATETIME>", "<ACCEPTED>")
+    sec.filings[CIK] = [told]
+    assert rows()["available_at"].tolist() == [utc("2024-02-03 04:00")]
+
+
 def test_what_the_company_owns_of_others_is_no_trade_of_its_insiders(sec, rows):
     body = form4(999, ("P", "2024-01-08", 100, 10))
     sec.filings[CIK] = [filing("1-24-1", "4", "2024-01-10 18:30", body=body)]
@@ -275,8 +312,27 @@ def test_reports_come_from_the_managers_list(sec, fetcher, clock):
         filing("7-24-1", "13F-HR", "2024-02-01 10:00", body=form13f("12-31-2023", (APPLE, 100, "SH", None))),
         filing("7-24-2", "13F-NT", "2024-02-01 10:00"),
     ]
-    (report,) = thirteenf.ThirteenF(fetcher).reports(7, FIRST, clock.now())
+    sec.filings[7].append(filing("7-24-3", "13F-HR/A", "2024-02-02 10:00", body="<XML>"))
+    (report,), (error,) = thirteenf.ThirteenF(fetcher).reports(7, FIRST, clock.now())
     assert report.manager == 7
+    assert "no period" in str(error)
+
+
+@pytest.mark.parametrize("late", ["a manager who reports too late", "one who was not there before"])
+def test_other_managers_than_the_quarter_before_make_no_sum(late):
+    both = [a_report("09-30-2023", "2023-11-10 10:00", cik=7), a_report("09-30-2023", "2023-11-10 10:00", cik=8)]
+    one = [a_report("12-31-2023", "2024-02-10 10:00", cik=7)]
+    other = [a_report("12-31-2023", "2024-02-15 10:00", (APPLE, 9000, "SH", None), cik=8)]
+    reports = [*both, *one, *other] if "late" in late else [both[0], *one, a_report(cik=9)]
+    rows = {row["period_end"].month: row for row in thirteenf.holdings(reports, {APPLE: "AAPL"}, utc("2024-06-01"))}
+    assert rows[9]["shares_held"] == (200 if "late" in late else 100)
+    assert np.isnan(rows[12]["shares_held"])
+    checked("institutional_holdings", pd.DataFrame(rows.values()))
+
+
+def test_a_report_of_a_quarter_to_come_is_none():
+    with pytest.raises(UnexpectedShapeError, match="before its period's end, 2042-06-30"):
+        a_report("06-30-2042")
 
 
 # Recorded documents

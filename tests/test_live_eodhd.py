@@ -131,3 +131,23 @@ def test_each_failure_has_its_class(provider, client, fault, error):
     with pytest.raises(error) as raised:
         client.session("A", DAY)
     assert type(raised.value) is error
+
+
+def test_an_empty_page_before_the_end_is_refused_and_asked_again(provider, client):
+    provider.contracts = [contract("A", "2024-02-15", "put", "2024-03-16", volume=3)]
+    provider.fail(as_json({"meta": {"total": 1}, "data": []}))
+    with pytest.raises(UnexpectedShapeError, match="nothing from 0 on where there are 1 contracts"):
+        client.session("A", DAY)
+    assert client.session("A", DAY)["put_volume"] == 3
+
+
+def test_what_was_seen_soon_after_the_close_does_not_vanish(provider, tmp_path):
+    clock = FakeClock("2024-02-16 01:00")
+    settings = eodhd.provider(LiveSettings(eodhd_url=provider.url, eodhd_key=KEY))
+    fetcher = Fetcher(RawStore(Lake(str(tmp_path))), Http(settings, LocalLimits(clock), clock))
+    provider.contracts = [contract("A", "2024-02-15", "put", "2024-03-16", volume=3)]
+    assert eodhd.Eodhd(fetcher).session("A", DAY)["put_volume"] == 3
+    clock.advance(days=1)
+    provider.contracts = []
+    assert eodhd.Eodhd(fetcher).session("A", DAY)["put_volume"] == 3
+    assert len(fetcher.take_stale()) == 1

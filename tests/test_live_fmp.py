@@ -236,11 +236,57 @@ def test_what_was_expected_of_a_month_is_no_measure_of_what_came(provider, clien
         provider.tables["earnings-calendar"] = rows[:known]
         assert len(client.announcements(*march, clock.now())) == known
     clock.sleep(35 * 86_400)
-    for known, kept in ((58, 58), (59, 59), (56, 59)):  # 5 % fewer than the most since it is over
-        provider.tables["earnings-calendar"] = rows[:known]
+    came = [announcement(f"S{n}", "2024-03-20", 1, 1) for n in range(100)]
+    for known, kept in ((58, 58), (59, 59), (56, 59)):  # 5 % fewer than the most that have come
+        provider.tables["earnings-calendar"] = came[:known]
         assert len(client.announcements(*march, clock.now())) == kept
     (stale,) = fetcher.take_stale()
     assert "56 row(s) where there were 59 before" in str(stale.error)
+
+
+def test_what_has_come_does_not_vanish_from_a_month_that_goes_on(provider, client, fetcher, clock):
+    march = (pd.Timestamp("2024-03-01"), pd.Timestamp("2024-03-31"))
+    clock.sleep(20 * 86_400)
+    ahead = announcement("D", "2024-03-28", None, 1)
+    came = [announcement(symbol, "2024-03-05", 1, 1) for symbol in "ABC"]
+    provider.tables["earnings-calendar"] = [*came, ahead]
+    assert len(client.announcements(*march, clock.now())) == 4
+    provider.tables["earnings-calendar"] = came
+    assert len(client.announcements(*march, clock.now())) == 3, "what is to come may be moved away"
+    provider.tables["earnings-calendar"] = [ahead]
+    assert len(client.announcements(*march, clock.now())) == 3
+    (stale,) = fetcher.take_stale()
+    assert "0 row(s) where there were 3 before" in str(stale.error)
+
+
+@pytest.mark.parametrize("table", ["earnings-calendar", "splits-calendar"])
+def test_the_rest_of_the_market_does_not_hide_what_we_lose(provider, fetcher, clock, table):
+    client = fmp.Fmp(fetcher, {"A", "B", "C"})
+    ask = client.announcements if table == "earnings-calendar" else client.splits
+    names = [*"ABC", *(f"S{n}" for n in range(97))]
+    more = {"numerator": 2, "denominator": 1}
+    provider.tables[table] = [announcement(name, "2024-01-24", 1, 1, **more) for name in names]
+    assert len(ask(*JANUARY, clock.now())) == 3
+    provider.tables[table] = provider.tables[table][3:]
+    assert len(ask(*JANUARY, clock.now())) == 3
+    (stale,) = fetcher.take_stale()
+    assert "0 row(s) where there were 3 before" in str(stale.error)
+
+
+def test_an_amendment_beside_the_original_leaves_it(provider, client, clock):
+    original = statement("A", "2023-09-30", "2023-10-24 17:00:00", 110)
+    amended = statement("A", "2023-09-30", "2024-02-01 17:00:00", 500)
+    provider.tables["income-statement"] = [amended, original]
+    for _ in range(2):
+        rows = client.statements("A", clock.now())
+        assert [(row["available_at"], row["revenue"]) for row in rows] == [
+            (utc("2023-10-24 21:00"), 110),
+            (utc("2024-02-01 22:00"), 500),
+        ]
+        clock.sleep(86_400)
+    provider.tables["income-statement"] = [amended, original | {"revenue": 120}]
+    begin = clock.now()
+    assert [row["revenue"] for row in client.statements("A", clock.now()) if row["available_at"] >= begin] == [120]
 
 
 def test_splits_and_dividends_are_known_at_the_close_of_the_ex_date(provider, client):
@@ -355,12 +401,12 @@ def test_price_targets_are_walked_once_and_then_from_the_newest_on(provider, cli
     provider.tables["price-target-news"] = rows
     first = client.price_targets("A", clock.now())
     assert len(first) == 250
-    assert first[0]["available_at"] == utc(published[0])
+    assert max(row["available_at"] for row in first) == utc(published[0])
     assert [asked.params["page"] for asked in provider.asked] == ["0", "1", "2"]
     provider.tables["price-target-news"] = [target("A", "2024-02-01T23:30:00.000Z", "Bank", 7), *rows]
     again = client.price_targets("A", clock.now())
     assert len(again) == 251
-    assert again[0]["published_on"] == pd.Timestamp("2024-02-01")
+    assert pd.Timestamp("2024-02-01") in [row["published_on"] for row in again]
     assert [asked.params["page"] for asked in provider.asked[3:]] == ["0"], "one page brings what is new"
 
 
@@ -376,6 +422,40 @@ def test_a_walk_that_was_cut_short_goes_on_to_the_end(provider, client, clock, d
     clock.advance(days=days)
     assert len(client.price_targets("A", begin if not days else clock.now())) == 250
     assert [asked.params["page"] for asked in provider.asked[before:]] == pages
+
+
+def test_a_later_target_of_the_day_leaves_the_earlier_one_and_a_changed_one_reads_as_at_first(provider, client, clock):
+    morning = target("A", "2024-01-17T15:00:00.000Z", "Bank", 111)
+    provider.tables["price-target-news"] = [morning]
+    client.price_targets("A", clock.now())
+    clock.sleep(86_400)
+    provider.tables["price-target-news"] = [
+        target("A", "2024-01-17T22:30:00.000Z", "Bank", 180),
+        morning | {"priceTarget": 9},
+    ]
+    rows = client.price_targets("A", clock.now())
+    assert {row["available_at"]: row["target"] for row in rows} == {
+        utc("2024-01-17 15:00"): 111,
+        utc("2024-01-17 22:30"): 180,
+    }
+
+
+def test_a_walk_that_broke_off_leaves_no_hole(provider, client, clock):
+    def published(first, n):
+        days = pd.date_range(first, periods=n, freq="h")[::-1]
+        return [target("A", f"{at:%Y-%m-%dT%H:00:00.000Z}", "Bank", 1) for at in days]
+
+    old = published("2023-01-01", 150)
+    provider.tables["price-target-news"] = old
+    assert len(client.price_targets("A", clock.now())) == 150
+    clock.sleep(86_400)
+    provider.tables["price-target-news"] = [*published("2023-06-01", 350), *old]
+    real = provider.answer
+    provider.answer = lambda asked: stand_in.PREMIUM if asked.params["page"] == "1" else real(asked)
+    client.price_targets("A", clock.now())  # page 1 of before serves
+    provider.answer = real
+    clock.sleep(86_400)
+    assert len(client.price_targets("A", clock.now())) == 500
 
 
 def test_estimates_come_with_the_moment_at_which_they_were_seen(provider, client, clock):

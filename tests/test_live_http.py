@@ -341,3 +341,11 @@ def test_every_answer_to_a_question_can_be_read_again(toy, clock, fetcher):
         with suppress(ProviderError):
             fetcher.fetch(ASK, clock.now(), parse)
     assert [kept.content for kept in fetcher.history(ASK, parse)] == [[1], [3]]
+
+
+def test_an_answer_that_a_power_failure_cut_off_was_never_given(toy, clock, fetcher, tmp_path):
+    fetcher.fetch(ASK, FOREVER, parse)
+    (kept,) = tmp_path.rglob("*.gz")
+    kept.write_bytes(b"")
+    assert fetcher.history(ASK, parse) == []
+    assert fetcher.fetch(ASK, FOREVER, parse) == [1, 2], "and is asked for again"

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 from stand_ins.server import FakeClock, StandIn, as_json
 
 from earlysignal_core.errors import PostgresError
+from earlysignal_core.ledger.address import parse
 from earlysignal_core.sources.live.clock import WallClock
 from earlysignal_core.sources.live.errors import QuotaExhaustedError
 from earlysignal_core.sources.live.http import Http, Provider
@@ -47,6 +49,32 @@ def test_turns_come_evenly_and_a_pause_moves_them(limits, name):
     assert limits.reserve(name, limit) == pytest.approx(600, abs=1)
     assert limits.reserve(name, limit) == pytest.approx(600 + 10 / 0.97, abs=1)
     assert limits.reserve(name + "-other", limit) == 0, "and each provider has its own"
+
+
+def test_a_clock_that_is_set_back_moves_what_lies_ahead_with_it(ledger_url, name):
+    limit, clock = Limit(1, 100.0), FakeClock()
+    local, shared = LocalLimits(clock), PostgresLimits(ledger_url)
+    for limits in (local, shared):
+        limits.reserve(name, limit)
+        limits.pause(name, 600)
+    clock.advance(hours=-3)
+    later = "next_at = next_at + '3h', paused_until = paused_until + '3h', seen_at = seen_at + '3h'"
+    with create_engine(parse(ledger_url)).begin() as connection:  # the server's clock cannot be moved, what it said can
+        connection.execute(text(f"UPDATE limits.providers SET {later} WHERE provider = '{name}'"))
+    for limits in (local, shared):
+        assert limits.paused(name) == pytest.approx(600, abs=2)
+        assert limits.reserve(name, limit) == pytest.approx(600, abs=2)
+        assert limits.reserve(name, limit) == pytest.approx(600 + limit.interval, abs=2)
+    shared.close()
+
+
+def test_a_server_that_has_forgotten_a_provider_learns_it_again(ledger_url, name):
+    limits = PostgresLimits(ledger_url)
+    assert limits.reserve(name, LIMIT) == 0
+    with create_engine(parse(ledger_url)).begin() as connection:  # as after a crash: the table has no log
+        connection.execute(text(f"DELETE FROM limits.providers WHERE provider = '{name}'"))
+    assert limits.reserve(name, LIMIT) == 0
+    limits.close()
 
 
 def test_a_day_has_so_many_turns(limits, name):

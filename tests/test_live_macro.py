@@ -25,6 +25,7 @@ from earlysignal_core.sources.live.errors import (
     UnexpectedShapeError,
     UnknownSeriesError,
     UnreadableAnswerError,
+    UnusableSeriesError,
 )
 from earlysignal_core.sources.live.fetch import Fetcher
 from earlysignal_core.sources.live.http import Http
@@ -183,7 +184,57 @@ def test_an_observation_that_cannot_be_read_is_refused(fred_there, series, obser
         series("UNRATE")
 
 
+def test_an_empty_page_before_the_end_is_no_end(fred_there, series):
+    fred_there.without_vintages["BAA"] = {"2024-01-02": "5.1", "2024-01-03": "5.2"}
+    with pytest.raises(UnexpectedShapeError, match="nothing from 0 on where there are 2"):
+        fred_there.fail(
+            fred_stand_in.refusal("The series does not exist in ALFRED but may exist in FRED."),
+            as_json({"count": 2, "observations": []}),
+        )
+        series("BAA")
+    assert len(series("BAA")) == 2, "and is asked again"
+
+
+def test_an_empty_list_of_vintages_is_no_series_without_any(fred_there, series):
+    fred_there.vintages["UNRATE"] = {"2024-02-02": {"2024-01-01": "3.7"}}
+    fred_there.fail(as_json({"count": 0, "vintage_dates": []}))
+    with pytest.raises(UnexpectedShapeError, match="an empty list of `vintage_dates`"):
+        series("UNRATE")
+
+
+def test_of_monthly_values_without_vintages_nobody_knows_when_they_came_out(fred_there, series):
+    fred_there.without_vintages["X"] = {f"2023-{month:02d}-01": "1" for month in range(1, 13)}
+    with pytest.raises(UnusableSeriesError, match=r"leave it out of EARLYSIGNAL_LIVE__SERIES"):
+        series("X")
+
+
+def test_a_projection_has_no_place(fred_there, series):
+    fred_there.vintages["X"] = {"2024-02-02": {"2025-01-01": "2.1"}}
+    with pytest.raises(UnusableSeriesError, match="its value of 2025-01-01 was published on 2024-02-03"):
+        series("X")
+
+
+def test_an_answer_without_vintages_that_shrinks_is_refused(fred_there, fetcher, series, clock):
+    days = pd.bdate_range("2024-01-02", periods=30)
+    fred_there.without_vintages["X"] = {f"{day:%Y-%m-%d}": "1" for day in days}
+    assert len(series("X")) == 30
+    clock.advance(days=1)
+    fred_there.without_vintages["X"] = {"2024-01-02": "1"}
+    assert len(series("X", clock.now())) == 30
+    assert any("1 row(s) where there were 30 before" in str(stale.error) for stale in fetcher.take_stale())
+
+
 # The BLS
+
+
+def test_a_new_year_dates_nothing_anew(bls_there, bls_rows, clock):
+    bls_there.held["LNS14000000"] = {("2024", "M01"): "3.7"}
+    before = bls_rows(last=2024)
+    clock.advance(days=365)
+    bls_there.held["LNS14000000"][("2025", "M01")] = "4.0"
+    after = bls_rows(last=2025)
+    pd.testing.assert_frame_equal(after.iloc[:1], before)
+    assert after["value"].tolist() == [3.7, 4.0]
 
 
 @pytest.fixture

@@ -171,6 +171,13 @@ class Lake:
         found = [entry["name"] for entry in self._fs.ls(where, detail=True) if entry["type"] == "file"]
         return sorted(f"{folder}/{Path(name).name}" for name in found if not Path(name).name.startswith("."))
 
+    def files_below(self, folder: str) -> list[str]:
+        """Return the paths of the files in a folder and all folders in it; unfinished ones are not shown."""
+        self._fs.invalidate_cache()
+        where = f"{self._root}/{folder}"
+        found = self._fs.find(where) if self._fs.isdir(where) else []
+        return sorted(f"{folder}{name.split(where, 1)[1]}" for name in found if not Path(name).name.startswith("."))
+
     def folders(self, folder: str) -> list[str]:
         """Return the names of the folders right in a folder, sorted."""
         self._fs.invalidate_cache()
@@ -193,13 +200,13 @@ class Lake:
         folder, name = target.rsplit("/", 1)
         unfinished = f"{folder}/.{name}.{uuid.uuid4().hex}"
         try:
-            self._fs.makedirs(folder, exist_ok=True)
             try:
-                self._fs.pipe_file(unfinished, content)
+                self._put(folder, unfinished, content)
                 self._publish(unfinished, target)
-            finally:
+            except BaseException:
                 if self._fs.exists(unfinished):
                     self._fs.rm_file(unfinished)
+                raise
         except OSError as error:
             raise self._refused(path, error) from error
         return hashlib.sha256(content).hexdigest()
@@ -244,6 +251,17 @@ class Lake:
             f"cannot write `{path}` to the lake {self}: {error.strerror or error}. What stood there still stands. "
             f"Remedy: check free space and permissions, then materialise again."
         )
+
+    def _put(self, folder: str, unfinished: str, content: bytes) -> None:
+        if not self._is_local:
+            self._fs.makedirs(folder, exist_ok=True)
+            self._fs.pipe_file(unfinished, content)
+            return
+        try:  # without fsspec, which takes longer than the disk
+            Path(unfinished).write_bytes(content)
+        except FileNotFoundError:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            Path(unfinished).write_bytes(content)
 
     def _publish(self, unfinished: str, target: str) -> None:
         if self._is_local:

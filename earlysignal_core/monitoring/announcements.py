@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from earlysignal_core.errors import EarlySignalError
 from earlysignal_core.ledger.alerts import Alert, figures_told, raise_alert
 from earlysignal_core.ledger.connection import Ledger
 from earlysignal_core.ledger.retrain_requests import RetrainRequest
@@ -52,6 +53,11 @@ def of_lost_champion(ledger: Ledger, version: str, at: pd.Timestamp) -> None:
     """Tell that the champion cannot be loaded: it answers for nothing, and nothing is measured."""
     told = "Nothing is measured, and its predecessor answers if there is one. Restore its files, or promote another."
     _raise(ledger, "lost_champion", Severity.CRITICAL, f"{version} cannot be loaded", told, "lost champion", at)
+
+
+def of_cache(ledger: Ledger, cache: str, error: EarlySignalError, at: pd.Timestamp) -> None:
+    """Tell that a cache could not be collected: what stands there grows old."""
+    _raise(ledger, f"not_collected:{cache}", Severity.WARNING, f"{cache} is not collected", str(error), "refresh", at)
 
 
 def of_limits(ledger: Ledger, record: DayRecord, before: DayRecord | None, at: pd.Timestamp) -> None:

@@ -86,12 +86,13 @@ class Bls:
         rows: list[Row] = []
         for at in range(0, len(names), MOST_SERIES):
             for year in range(first_year, last_year + 1, MOST_YEARS):
-                until = min(year + MOST_YEARS - 1, last_year)
-                payload = {"seriesid": names[at : at + MOST_SERIES], "startyear": str(year), "endyear": str(until)}
-                request = Request(NAME, "/publicAPI/v2/timeseries/data/", payload=payload)
-                self._fetcher.fetch(request, since, _values)
+                some, until = names[at : at + MOST_SERIES], min(year + MOST_YEARS - 1, last_year)
+                self._fetcher.fetch(_question(some, year, until), since, _values)
+                # Each year asks anew; what a value was when it was first seen stands in answers of the years before.
+                questions = [_question(some, year, end) for end in range(year, until + 1)]
+                seen = [kept for question in questions for kept in self._fetcher.history(question, _values)]
                 last: dict[tuple[str, pd.Timestamp], float] = {}
-                for kept in self._fetcher.history(request, _values):
+                for kept in sorted(seen, key=lambda kept: kept.fetched_at):
                     for key, value in kept.content.items():
                         if not np.isnan(value) and last.get(key) != value:
                             last[key] = value
@@ -99,6 +100,11 @@ class Bls:
                             known = {"value": value, "available_at": kept.fetched_at}
                             rows.append({"series": FRED_TWINS.get(series, series), "period": period, **known})
         return rows
+
+
+def _question(names: list[str], first_year: int, last_year: int) -> Request:
+    payload = {"seriesid": names, "startyear": str(first_year), "endyear": str(last_year)}
+    return Request(NAME, "/publicAPI/v2/timeseries/data/", payload=payload)
 
 
 def _values(answer: Answer) -> dict[tuple[str, pd.Timestamp], float]:

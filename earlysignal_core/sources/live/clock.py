@@ -34,6 +34,25 @@ class WallClock:
         time.sleep(seconds)
 
 
+class StandingClock:
+    """A clock that stands.
+
+    Parameters
+    ----------
+    at : Timestamp (UTC)
+    """
+
+    def __init__(self, at: pd.Timestamp) -> None:
+        self._at = at
+
+    def now(self) -> pd.Timestamp:
+        """Return the moment, in UTC."""
+        return self._at
+
+    def sleep(self, seconds: float) -> None:
+        """Do nothing."""
+
+
 def new_york(moment: str | pd.Timestamp) -> pd.Timestamp:
     """Return the moment (UTC) that a clock in New York shows without saying its offset.
 

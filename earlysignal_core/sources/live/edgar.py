@@ -38,11 +38,16 @@ FORMS = ("8-K", "10-Q", "10-K")
 Convention = Literal["UTC", "New York"]
 Errors = list[ProviderError]
 
+OF_ONE_DOCUMENT = (NotFoundError, UnexpectedShapeError, UnreadableAnswerError)
+"""Failures that say nothing of other documents of the filer."""
+
 _PAUSE = 600.0  # seconds: the SEC's own, longer where one goes on asking
 _INSIDER = ("4", "4/A")
 _TRADES = ("P", "S")
 _ACCEPTED = re.compile(r"<ACCEPTANCE-DATETIME>\s*(\d{14})")
+_AND = " & "
 _XML = re.compile(r"<XML>\s*(.*?)\s*</XML>", re.DOTALL)
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z?$")
 _COLUMNS = ("accessionNumber", "filingDate", "acceptanceDateTime", "form", "size")
 
 
@@ -162,7 +167,7 @@ class Edgar:
             if filing.form in _INSIDER:
                 try:
                     insiders += self._trades(symbol, filing)
-                except (NotFoundError, UnexpectedShapeError) as error:
+                except OF_ONE_DOCUMENT as error:
                     errors.append(error)
         return rows + without_amended_twins(insiders), errors
 
@@ -174,7 +179,7 @@ class Edgar:
         for filing in sorted(filings, key=lambda filing: (filing.size, filing.accession))[:3]:
             try:
                 truth = self._fetcher.fetch(filing.document, FOREVER, header_accepted_at)
-            except (NotFoundError, UnreadableAnswerError):
+            except OF_ONE_DOCUMENT:
                 continue
             if abs(truth - _as_utc(filing)) < pd.Timedelta(minutes=30):
                 return "UTC"
@@ -228,19 +233,22 @@ def trades(answer: Answer, symbol: str, filing: Filing) -> list[Row]:
         if code not in _TRADES:
             continue
         day = _text(transaction, "transactionDate/value")
-        shares = _number(answer, transaction, "transactionAmounts/transactionShares/value")
-        price = _number(answer, transaction, "transactionAmounts/transactionPricePerShare/value")
         if day is None:
             raise answer.unexpected("a transaction without a date")
+        traded_on = _day(answer, day)
+        if new_york(traded_on) > accepted:
+            raise answer.unexpected(f"a transaction of {traded_on:%Y-%m-%d} in a form that was accepted on {accepted}")
+        shares = _number(answer, transaction, "transactionAmounts/transactionShares/value")
+        price = _number(answer, transaction, "transactionAmounts/transactionPricePerShare/value")
         rows.append(
             {
                 "symbol": symbol,
                 "form": "4",
-                "transaction_date": _day(answer, day),
+                "transaction_date": traded_on,
                 "code": code,
                 "shares": shares,
                 "price": price if price > 0 else np.nan,  # 0 where a footnote gives a range
-                "owner": " & ".join(owners) or None,
+                "owner": _AND.join(owners) or None,
                 "available_at": accepted,
                 "planned": plan,
                 "amends": filing.form.endswith("/A"),
@@ -255,16 +263,19 @@ def without_amended_twins(rows: list[Row]) -> list[Row]:
     Equal trades within one form are several trades.
     """
     kept: list[Row] = []
-    reported: dict[tuple[Any, ...], pd.Timestamp] = {}
+    reported: dict[tuple[Any, ...], list[Row]] = {}
     for row in sorted(rows, key=lambda row: (row["available_at"], row["amends"])):
-        first = reported.setdefault(_trade(row), row["available_at"])
-        if not row["amends"] or first == row["available_at"]:
+        alike = reported.setdefault((row["transaction_date"], row["code"], row["shares"]), [])
+        earlier = [one for one in alike if one["available_at"] < row["available_at"] and _owners(one) & _owners(row)]
+        if not (row["amends"] and earlier):
             kept.append(row)
+        alike.append(row)
     return kept
 
 
-def _trade(row: Row) -> tuple[Any, ...]:
-    return row["owner"], row["transaction_date"], row["code"], row["shares"]
+def _owners(row: Row) -> set[str]:
+    """Return who reports a trade: an amendment may name one more."""
+    return set((row["owner"] or "").split(_AND))
 
 
 def _filing_row(symbol: str, filing: Filing, accepted: pd.Timestamp) -> Row:
@@ -321,6 +332,8 @@ def _listed(answer: Answer, columns: Any, cik: int) -> Iterator[Filing]:
     if len({len(columns[name]) for name in _COLUMNS}) != 1:
         raise answer.unexpected("a list of filings whose columns differ in length")
     for accession, filed, accepted, form, size in zip(*(columns[name] for name in _COLUMNS), strict=True):
+        if not (isinstance(accepted, str) and _MOMENT.match(accepted)):
+            raise answer.unexpected(f"{accession}: `acceptanceDateTime` is {str(accepted)[:40]!r}")
         yield Filing(cik, accession, form, _day(answer, filed), accepted, int(size))
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ MOST_ROWS = 10_000
 """That can be paged through; a longer answer is asked for in parts."""
 
 _PAGE = 1000
+_MOST_OF_IT = 0.95
 _DAYS = 30.0
 _AT_THE_MONEY = (0.35, 0.65)  # of |delta|: further away its volatility is that of another strike
 _BY_STATUS: dict[int, type[ProviderError]] = {
@@ -107,12 +109,18 @@ class Eodhd:
         offset = 0
         while True:
             request = Request(NAME, "/api/mp/unicornbay/options/eod", {**filters, "page[offset]": str(offset)})
-            contracts, total = self._fetcher.fetch(request, close_of(day) + _SETTLES, _page)
+            contracts, total = self._fetcher.fetch(
+                request,
+                close_of(day) + _SETTLES,
+                partial(_page, offset=offset),
+                _MOST_OF_IT,
+                lambda page, _seen_at: len(page[0]),
+            )
             if total > MOST_ROWS:
                 break
             yield from contracts
             offset += len(contracts)
-            if offset >= total or not contracts:
+            if offset >= total:
                 return
         if first == last:
             raise TruncatedAnswerError(NAME, request.asked, f"{total} contracts for one expiry, {MOST_ROWS} can be had")
@@ -152,12 +160,15 @@ def volatility_at_30_days(contracts: list[dict[str, Any]], day: pd.Timestamp) ->
     return float(np.sqrt(variance / _DAYS))
 
 
-def _page(answer: Answer) -> tuple[list[dict[str, Any]], int]:
+def _page(answer: Answer, offset: int) -> tuple[list[dict[str, Any]], int]:
     content = answer.json
     meta = content.get("meta") if isinstance(content, dict) else None
     if not isinstance(meta, dict) or not isinstance(meta.get("total"), int):
         raise answer.unexpected(f"no `meta` with its `total`: {answer.shown}")
-    return [_contract(record) for record in records(answer, content.get("data"))], meta["total"]
+    contracts = [_contract(record) for record in records(answer, content.get("data"))]
+    if not contracts and offset < meta["total"]:
+        raise answer.unexpected(f"nothing from {offset} on where there are {meta['total']} contracts")
+    return contracts, meta["total"]
 
 
 def _contract(record: Record) -> dict[str, Any]:

@@ -102,6 +102,12 @@ class UnexpectedShapeError(ProviderError):
     remedy = "the provider has changed its format: report it; the raw answer is kept, so a new parser can replay it"
 
 
+class UnusableSeriesError(ProviderError):
+    """A series of which nobody can say when each of its values was known."""
+
+    remedy = "leave it out of EARLYSIGNAL_LIVE__SERIES"
+
+
 class RefusedError(ProviderError):
     """The provider refuses the question, for a reason that it names."""
 

@@ -18,6 +18,7 @@ FOREVER = pd.Timestamp("1970-01-01", tz="UTC")
 """As `since`: an answer of any age will do, for what never changes."""
 
 T = TypeVar("T")
+Size = Callable[[T, pd.Timestamp], int]
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Fetcher:
         self._asked = self._kept = 0
         self._stale: list[StaleAnswer] = []
 
+    def as_of(self, moment: pd.Timestamp) -> "Fetcher":
+        """Return one that answers from what was kept at a moment (UTC), and asks nobody."""
+        return Fetcher(self.store.as_of(moment), None)
+
     @property
     def tally(self) -> Tally:
         """What was asked so far."""
@@ -71,7 +76,7 @@ class Fetcher:
         since: pd.Timestamp,
         parse: Callable[[Answer], T],
         keeps: float = 0.0,
-        grows_from: pd.Timestamp = FOREVER,
+        size: Size[T] | None = None,
     ) -> T:
         """Return what an answer says that was given at `since` or later, or the newest where none can be had.
 
@@ -84,10 +89,10 @@ class Fetcher:
             Reads an answer, or raises `UnexpectedShapeError`. An answer that cannot be read is kept all the same: a
             corrected parser finds it.
         keeps : float
-            The share of the rows of the longest answer so far that a new one must hold, for questions whose answers
-            grow.
-        grows_from : Timestamp
-            UTC. Answers of before, when what was asked about still lay ahead, are no measure.
+            The share of what any answer so far has held that a new one must hold, for questions whose answers grow.
+        size : callable, optional
+            Counts what of an answer must stay, seen from a moment (UTC), that at which an answer was given; by default
+            all of its rows.
 
         Raises
         ------
@@ -102,7 +107,10 @@ class Fetcher:
         if self._http is None:
             raise NotKeptError(request.provider, request.asked, "no usable answer is kept")
         try:
-            return self._ask(self._http, request, parse, keeps, kept, grows_from)
+            answer = self._http.ask(request)
+            with self._lock:
+                self._asked += 1
+            return self._taken(answer, parse, keeps, size or _rows, kept)
         except ProviderError as error:
             if kept is None:
                 raise
@@ -118,36 +126,26 @@ class Fetcher:
                 found.append(Kept(answer.fetched_at, _read(parse, answer)))
         return found[::-1]
 
-    def _ask(
-        self,
-        http: Http,
-        request: Request,
-        parse: Callable[[Answer], T],
-        keeps: float,
-        last: Kept[T] | None,
-        grows_from: pd.Timestamp,
+    def _taken(
+        self, answer: Answer, parse: Callable[[Answer], T], keeps: float, size: Size[T], last: Kept[T] | None
     ) -> T:
-        answer = http.ask(request)
-        with self._lock:
-            self._asked += 1
+        """Return what an answer says and keep it, unless it holds too little of what was there before."""
+        request = answer.request
         try:
             content = _read(parse, answer)
         except UnexpectedShapeError:
             self.store.keep(answer)
             raise
-        if last is not None and isinstance(content, Sized) and isinstance(last.content, Sized):
-            new, most = len(content), len(last.content)
-            if keeps and new < most:  # held to the most that there ever was: a few less each time would add up
-                most = max(most, self._most(request, parse, grows_from))
-            if new < keeps * most:
+        if keeps and last is not None and size(content, last.fetched_at) < size(last.content, last.fetched_at):
+            every = [last, *self.history(request, parse)]  # a few less each time would add up
+            sizes = [(size(kept.content, kept.fetched_at), size(content, kept.fetched_at)) for kept in every]
+            before, new = max(sizes, key=lambda pair: pair[0] - pair[1])
+            if new < keeps * before:
                 where = self.store.folder(request)
-                raise answer.failure(ShrunkenAnswerError, f"{new} row(s) where there were {most} before ({where})")
+                said = f"{new} row(s) where there were {before} before ({where})"
+                raise answer.failure(ShrunkenAnswerError, said)
         self.store.keep(answer)
         return content
-
-    def _most(self, request: Request, parse: Callable[[Answer], T], since: pd.Timestamp) -> int:
-        every = (kept.content for kept in self.history(request, parse) if kept.fetched_at >= since)
-        return max((len(content) for content in every if isinstance(content, Sized)), default=0)
 
     def _newest_usable(self, request: Request, parse: Callable[[Answer], T]) -> Kept[T] | None:
         for answer in self.store.newest_first(request):
@@ -159,6 +157,10 @@ class Fetcher:
         """Close the connections."""
         if self._http is not None:
             self._http.close()
+
+
+def _rows(content: object, _seen_at: pd.Timestamp) -> int:
+    return len(content) if isinstance(content, Sized) else 0
 
 
 def _read(parse: Callable[[Answer], T], answer: Answer) -> T:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from httpx import codes
 
 from earlysignal_core.settings import LiveSettings
 from earlysignal_core.sources.live import fmp_rows as rows_of
-from earlysignal_core.sources.live.clock import end_of_day, new_york_day
+from earlysignal_core.sources.live.clock import new_york_day
 from earlysignal_core.sources.live.errors import (
     BadKeyError,
     LegacyEndpointError,
@@ -29,6 +30,8 @@ from earlysignal_core.sources.live.http import Provider, key_as_parameter, retry
 from earlysignal_core.sources.live.limits import Limit
 from earlysignal_core.sources.live.messages import Answer, Request
 from earlysignal_core.sources.live.records import Record, Row, Rows, records
+
+Identity = tuple[Any, ...]
 
 NAME = "fmp"
 MOST_ROWS = 4000
@@ -51,9 +54,11 @@ _BY_STATUS: dict[int, type[ProviderError]] = {
     codes.TOO_MANY_REQUESTS: RateLimitedError,
 }
 _MOST_OF_IT = 0.95  # of the rows of the past: the provider corrects a few
+_ANNOUNCEMENTS = "/stable/earnings-calendar"
 _WITH_TIMES = {"includeReportTimes": "true"}
 _INDEX_CHANGES = Request(NAME, "/stable/historical-sp500-constituent")
 _PAGE = 100
+_IDENTITY = ("published_on", "firm", "available_at")  # of a price target
 _MOST_PAGES = 100
 
 
@@ -124,15 +129,19 @@ class Fmp:
         Rows have symbol, expected_on, session, fiscal_period, eps_estimate, eps_actual. A future row's estimate is
         the consensus of the moment; a past row's may have been rewritten since.
         """
-        return self._calendar("/stable/earnings-calendar", first, last, since, rows_of.announcement, _WITH_TIMES)
+        return self._calendar(_ANNOUNCEMENTS, first, last, since, rows_of.announcement, _announced_on, _WITH_TIMES)
+
+    def moments_of_announcements(self, first: pd.Timestamp, last: pd.Timestamp) -> list[pd.Timestamp]:
+        """Return when (UTC) something was said of the announcements of some days, readable or not."""
+        return self._fetcher.store.moments(_calendar_request(_ANNOUNCEMENTS, first, last, _WITH_TIMES))
 
     def splits(self, first: pd.Timestamp, last: pd.Timestamp, since: pd.Timestamp) -> list[Kept[Row]]:
         """Return the splits of some days, as rows of `corporate_actions`, known at the close of the ex-date."""
-        return self._calendar("/stable/splits-calendar", first, last, since, rows_of.split)
+        return self._calendar("/stable/splits-calendar", first, last, since, rows_of.split, _acted_on)
 
     def dividends(self, first: pd.Timestamp, last: pd.Timestamp, since: pd.Timestamp) -> list[Kept[Row]]:
         """Return the dividends of some days, as rows of `corporate_actions`, known at the close of the ex-date."""
-        return self._calendar("/stable/dividends-calendar", first, last, since, rows_of.dividend)
+        return self._calendar("/stable/dividends-calendar", first, last, since, rows_of.dividend, _acted_on)
 
     def prices(self, symbol: str, first: pd.Timestamp, last: pd.Timestamp, since: pd.Timestamp) -> Rows:
         """Return the bars of some days as they were traded, without a session that was not over when it was asked."""
@@ -164,25 +173,23 @@ class Fmp:
         return rows_of.first_of_each(("graded_on", "firm"), (row for kept in seen for row in kept.content))
 
     def price_targets(self, symbol: str, since: pd.Timestamp) -> Rows:
-        """Return the price targets for a company, known from their publication on.
+        """Return the price targets for a company, known from their publication on, as they first read.
 
-        All pages are read once; later, from the newest on, until one holds what an earlier walk has seen.
+        All pages are read once; later, from the newest on, until one holds what a walk that came to its end has seen.
         """
         pages = [_targets_page(symbol, page) for page in range(_MOST_PAGES)]
 
         def seen(page: Request) -> list[Kept[Rows]]:
             return self._fetcher.history(page, lambda answer: rows_of.targets(answer, symbol))
 
-        earlier = [kept.content for page in _while_true(pages, seen) for kept in page if kept.fetched_at < since]
-        known = {_identity(row) for rows in earlier for row in rows}
-        reached_the_end = any(len(rows) < _PAGE for rows in earlier)
+        known = _of_whole_walks(_while_true(pages, seen), since)
         for page in pages:
             rows = self._fetcher.fetch(page, since, lambda answer: rows_of.targets(answer, symbol))
-            if len(rows) < _PAGE or (reached_the_end and any(_identity(row) in known for row in rows)):
+            if _ends(rows, known):
                 break
-        newest = (kept.content for page in _while_true(pages, seen) for kept in reversed(page))
-        targets = (row for rows in newest for row in rows if row["target"] > 0)
-        return rows_of.first_of_each(("published_on", "firm"), targets)
+        first = (kept.content for page in _while_true(pages, seen) for kept in page)
+        targets = (row for rows in first for row in rows if row["target"] > 0)
+        return rows_of.first_of_each(_IDENTITY, targets)
 
     def estimates(self, symbol: str, since: pd.Timestamp) -> list[Kept[Row]]:
         """Return the consensus for a company's fiscal quarters as it is now."""
@@ -216,6 +223,7 @@ class Fmp:
         last: pd.Timestamp,
         since: pd.Timestamp,
         read: Callable[[Record], Row | None],
+        happened_on: Callable[[Row], pd.Timestamp | None],
         more: Mapping[str, str] | None = None,
     ) -> list[Kept[Row]]:
         def parse(answer: Answer) -> list[Kept[Row] | None]:
@@ -223,17 +231,37 @@ class Fmp:
             rows = (read(record) if self._wants(record) else None for record in records(answer))
             return [Kept(answer.fetched_at, row) if row else None for row in rows]
 
-        dates = {"from": f"{first:%Y-%m-%d}", "to": f"{last:%Y-%m-%d}"}
-        request = Request(NAME, path, {**dates, **(more or {})})
-        over = last < new_york_day(since)  # the future may empty itself, the past may not
-        found = self._fetcher.fetch(request, since, parse, _MOST_OF_IT if over else 0.0, end_of_day(last))
+        def past(rows: list[Kept[Row] | None], seen_at: pd.Timestamp) -> int:
+            # Of the companies that are followed: the future may empty itself, the past may not.
+            days = [happened_on(kept.content) for kept in rows if kept is not None]
+            return sum(day is not None and day < new_york_day(seen_at) for day in days)
+
+        request = _calendar_request(path, first, last, more)
+        found = self._fetcher.fetch(request, since, parse, _MOST_OF_IT, past)
         if len(found) < MOST_ROWS:
             return [kept for kept in found if kept is not None]
         if first == last:
             raise TruncatedAnswerError(NAME, request.asked, f"{len(found)} rows for one day, as many as fit")
         middle = (first + (last - first) / 2).normalize()
         halves = ((first, middle), (middle + pd.Timedelta(days=1), last))
-        return [kept for half in halves for kept in self._calendar(path, *half, since, read, more)]
+        return [kept for half in halves for kept in self._calendar(path, *half, since, read, happened_on, more)]
+
+
+def _calendar_request(
+    path: str, first: pd.Timestamp, last: pd.Timestamp, more: Mapping[str, str] | None = None
+) -> Request:
+    return Request(NAME, path, {"from": f"{first:%Y-%m-%d}", "to": f"{last:%Y-%m-%d}", **(more or {})})
+
+
+def _announced_on(row: Row) -> pd.Timestamp | None:
+    """Return the day of an announcement that has come; one that has not may be moved away."""
+    day: pd.Timestamp | None = None if np.isnan(row["eps_actual"]) else row["expected_on"]
+    return day
+
+
+def _acted_on(row: Row) -> pd.Timestamp | None:
+    day: pd.Timestamp = row["session"]
+    return day
 
 
 def _statements_request(symbol: str) -> Request:
@@ -249,5 +277,24 @@ def _while_true(pages: Iterable[Request], seen: Callable[[Request], list[Kept[Ro
     return takewhile(bool, map(seen, pages))
 
 
-def _identity(row: Row) -> tuple[Any, ...]:
-    return row["published_on"], row["firm"], row["available_at"]
+def _of_whole_walks(pages: Iterable[list[Kept[Rows]]], since: pd.Timestamp) -> set[Identity]:
+    """Return the targets that earlier walks have seen which came to their end: behind others may lie a hole."""
+    answers = [(kept.fetched_at, number, kept.content) for number, page in enumerate(pages) for kept in page]
+    known: set[Identity] = set()
+    walk: set[Identity] = set()
+    for fetched_at, number, rows in sorted(answers, key=lambda answer: answer[:2]):
+        if fetched_at >= since:
+            break
+        walk = _identities(rows) | (walk if number else set())
+        if _ends(rows, known):
+            known |= walk
+    return known
+
+
+def _ends(rows: Rows, known: set[Identity]) -> bool:
+    """Say whether a walk from the newest target on ends with a page."""
+    return len(rows) < _PAGE or not known.isdisjoint(_identities(rows))
+
+
+def _identities(rows: Rows) -> set[Identity]:
+    return {tuple(row[name] for name in _IDENTITY) for row in rows}

@@ -119,20 +119,29 @@ def statements(answer: Answer, symbol: str) -> Rows:
                 "available_at": known,
             }
         )
-    return first_of_each(("period_end",), rows)
+    return first_of_each(("period_end", "available_at"), rows)
 
 
 def restated(seen: Iterable[Kept[Rows]]) -> Iterator[Row]:
-    """Yield each statement as it was first seen, and again, known from that moment, where it read otherwise later."""
-    last: dict[pd.Timestamp, Row] = {}
+    """Yield the statements as they were first seen, and again, known from that moment, what read otherwise later.
+
+    An amendment that stands beside the original from the first is known from its own acceptance on.
+    """
+    known: dict[pd.Timestamp, list[Row]] = {}
     for kept in seen:
-        for row in kept.content:
-            before = last.get(row["period_end"])
-            if before is None:
+        earlier = set(known)
+        for row in sorted(kept.content, key=lambda row: row["available_at"]):
+            versions = known.setdefault(row["period_end"], [])
+            if row["period_end"] not in earlier:
                 yield row
-            elif _figures(before) != _figures(row):
+            elif _figures(row) not in [_figures(version) for version in _standing(versions, row)]:
                 yield {**row, "available_at": max(kept.fetched_at, row["available_at"])}
-            last[row["period_end"]] = row
+            versions.append(row)
+
+
+def _standing(versions: Rows, row: Row) -> Rows:
+    """Return what a row repeats where it says the same: its own filing as last seen, else the newest of its period."""
+    return [version for version in versions if version["available_at"] == row["available_at"]][-1:] or versions[-1:]
 
 
 def _figures(row: Row) -> tuple[Any, ...]:

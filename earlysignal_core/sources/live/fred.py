@@ -1,6 +1,8 @@
 """FRED and its archive ALFRED: economic series by vintage, so that a revision is known from its own day on."""
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from earlysignal_core.sources.live.errors import (
     RefusedError,
     TooManyVintagesError,
     UnknownSeriesError,
+    UnusableSeriesError,
 )
 from earlysignal_core.sources.live.fetch import FOREVER, Fetcher
 from earlysignal_core.sources.live.http import Provider, key_as_parameter
@@ -32,7 +35,9 @@ _ROWS = 100_000
 _VINTAGE_DATES = 10_000
 _ST_LOUIS = "America/Chicago"
 _WINDOW = 1000  # vintages: half of what is allowed, and a window that is full never changes
+_MOST_OF_IT = 0.95
 _MISSING = "."
+_OFTEN = pd.Timedelta(days=10)
 _MEANS: tuple[tuple[str, type[ProviderError]], ...] = (
     ("api_key", BadKeyError),
     ("does not exist in alfred", NoVintagesError),
@@ -101,21 +106,21 @@ class Fred:
         except NoVintagesError:
             dates = []
         if not dates:
-            return self._without_vintages(name, first, since)
+            return _of_days(name, self._without_vintages(name, first, since))
         # What was known at the beginning of `first` came with the vintage before it.
         begin = max(int(pd.DatetimeIndex(dates).searchsorted(first)) - 1, 0) // _WINDOW * _WINDOW
         rows: list[Row] = []
         for at in range(begin, len(dates), _WINDOW):
             window = dates[at : at + _WINDOW]
             rows += self._vintage_rows(name, first, window[0], window[-1])
-        return list(_changes(rows))
+        return _not_ahead(name, list(_changes(rows)))
 
     def _vintages(self, name: str, since: pd.Timestamp) -> list[pd.Timestamp]:
         params = {"series_id": name, "file_type": "json", "limit": str(_VINTAGE_DATES)}
         found: list[pd.Timestamp] = []
         while True:
             request = Request(NAME, "/fred/series/vintagedates", {**params, "offset": str(len(found))})
-            page = self._fetcher.fetch(request, since, _vintage_dates, keeps=1.0)
+            page = self._fetcher.fetch(request, since, partial(_vintage_dates, offset=len(found)), keeps=1.0)
             found += page
             if len(page) < _VINTAGE_DATES:
                 return found
@@ -155,28 +160,34 @@ class Fred:
         offset = 0
         while True:
             request = Request(NAME, "/fred/series/observations", {**params, "offset": str(offset)})
-            found, count = self._fetcher.fetch(request, since, _page)
+            found, count = self._fetcher.fetch(
+                request, since, partial(_page, offset=offset), _MOST_OF_IT, lambda page, _seen_at: len(page[0])
+            )
             yield from found
             offset += len(found)
-            if offset >= count or not found:
+            if offset >= count:
                 return
 
 
-def _page(answer: Answer) -> tuple[list[Record], int]:
+def _page(answer: Answer, offset: int) -> tuple[list[Record], int]:
     content = answer.json
     if not isinstance(content, dict) or "observations" not in content or not isinstance(content.get("count"), int):
         raise answer.unexpected(f"no `observations` with their `count`: {answer.shown}")
     found = list(records(answer, content["observations"]))
     for record in found:  # what cannot be read is found before it is kept as good
         record.day("date"), record.day("realtime_start"), record.number_in_text("value", missing=(_MISSING,))
+    if not found and offset < content["count"]:
+        raise answer.unexpected(f"nothing from {offset} on where there are {content['count']} observations")
     return found, content["count"]
 
 
-def _vintage_dates(answer: Answer) -> list[pd.Timestamp]:
+def _vintage_dates(answer: Answer, offset: int) -> list[pd.Timestamp]:
     content = answer.json
     dates = content.get("vintage_dates") if isinstance(content, dict) else None
     if not isinstance(dates, list) or not all(isinstance(day, str) for day in dates):
         raise answer.unexpected(f"no list of `vintage_dates`: {answer.shown}")
+    if not dates and not offset:  # a series without any is refused, and not with an empty list
+        raise answer.unexpected("an empty list of `vintage_dates`")
     return [pd.Timestamp(day).as_unit("ns") for day in dates]
 
 
@@ -189,6 +200,25 @@ def _changes(rows: list[Row]) -> Iterator[Row]:
             continue
         last[row["period"]] = value
         yield row
+
+
+def _of_days(name: str, rows: list[Row]) -> list[Row]:
+    """Refuse a series that is rarer than weekly: without vintages nobody knows when a month's value came out."""
+    days = [row["period"] for row in rows]
+    apart = sorted(later - earlier for earlier, later in pairwise(days))
+    if apart and apart[len(apart) // 2] > _OFTEN:
+        problem = "its values are weeks apart and have no vintages: when each was published is not known"
+        raise UnusableSeriesError(NAME, f"series {name}", problem)
+    return rows
+
+
+def _not_ahead(name: str, rows: list[Row]) -> list[Row]:
+    """Refuse a projection: what speaks of days to come has no place in a table of what has been."""
+    ahead = [row for row in rows if row["available_at"] < end_of_day(row["period"])]
+    if ahead:
+        problem = f"its value of {ahead[0]['period']:%Y-%m-%d} was published on {ahead[0]['available_at']:%Y-%m-%d}"
+        raise UnusableSeriesError(NAME, f"series {name}", f"{problem}, before that day")
+    return rows
 
 
 def _today(now: pd.Timestamp) -> pd.Timestamp:

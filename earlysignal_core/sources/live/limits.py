@@ -102,6 +102,7 @@ class LocalLimits:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._seen = clock.now()
         self._next: dict[str, pd.Timestamp] = {}
         self._paused_until: dict[str, pd.Timestamp] = {}
         self._used: dict[tuple[str, pd.Timestamp], int] = {}
@@ -109,7 +110,7 @@ class LocalLimits:
     def reserve(self, provider: str, limit: Limit) -> float | None:
         """Take the next free turn and return the seconds until it comes; None where the day has none left."""
         with self._lock:
-            now = self._clock.now()
+            now = self._now()
             day = (provider, now.normalize())
             if limit.per_day is not None and self._used.get(day, 0) >= limit.per_day:
                 return None
@@ -121,14 +122,23 @@ class LocalLimits:
     def pause(self, provider: str, seconds: float) -> None:
         """Let no turn begin for so many seconds."""
         with self._lock:
-            until = self._clock.now() + pd.Timedelta(seconds=seconds)
+            until = self._now() + pd.Timedelta(seconds=seconds)
             self._paused_until[provider] = max(until, self._paused_until.get(provider, until))
 
     def paused(self, provider: str) -> float:
         """Return the seconds until turns begin again, 0 where they do."""
         with self._lock:
-            now = self._clock.now()
+            now = self._now()
             return max(0.0, float((self._paused_until.get(provider, now) - now).total_seconds()))
+
+    def _now(self) -> pd.Timestamp:
+        """Return the moment. Where the clock was set back, what lies ahead moves with it: nobody waits for longer."""
+        now = self._clock.now()
+        if now < self._seen:
+            for moments in (self._next, self._paused_until):
+                moments.update({provider: moment - (self._seen - now) for provider, moment in moments.items()})
+        self._seen = now
+        return now
 
 
 # Nothing here is worth a write-ahead log: after a crash the providers begin with a fresh allowance at worst.
@@ -140,14 +150,20 @@ CREATE UNLOGGED TABLE IF NOT EXISTS limits.providers (
     paused_until timestamptz NOT NULL DEFAULT '-infinity',
     day date NOT NULL DEFAULT '-infinity',
     used integer NOT NULL DEFAULT 0
-)
+);
+ALTER TABLE limits.providers ADD COLUMN IF NOT EXISTS seen_at timestamptz NOT NULL DEFAULT 'epoch'
 """
 _ALONE = "SELECT pg_advisory_xact_lock(hashtext('earlysignal limits'))"
 _ENTER = "INSERT INTO limits.providers (provider) VALUES (:provider) ON CONFLICT DO NOTHING"
-# One statement under the row's lock: the server's clock is the one that all processes share.
+# One statement under the row's lock: the server's clock is the one that all processes share. Where it was set back,
+# what lies ahead moves with it, and nobody waits for longer.
 _RESERVE = """
 UPDATE limits.providers
-SET next_at = greatest(next_at, paused_until, clock_timestamp()) + make_interval(secs => :interval),
+SET next_at = make_interval(secs => :interval) + greatest(
+        greatest(next_at, paused_until) - greatest(seen_at - clock_timestamp(), '0'), clock_timestamp()
+    ),
+    paused_until = paused_until - greatest(seen_at - clock_timestamp(), '0'),
+    seen_at = clock_timestamp(),
     used = CASE WHEN day = (clock_timestamp() AT TIME ZONE 'UTC')::date THEN used + 1 ELSE 1 END,
     day = (clock_timestamp() AT TIME ZONE 'UTC')::date
 WHERE provider = :provider
@@ -156,11 +172,15 @@ RETURNING extract(epoch FROM next_at - make_interval(secs => :interval) - clock_
 """
 _PAUSE = """
 UPDATE limits.providers
-SET paused_until = greatest(paused_until, clock_timestamp() + make_interval(secs => :seconds))
+SET paused_until = greatest(
+        paused_until - greatest(seen_at - clock_timestamp(), '0'), clock_timestamp() + make_interval(secs => :seconds)
+    ),
+    next_at = next_at - greatest(seen_at - clock_timestamp(), '0'),
+    seen_at = clock_timestamp()
 WHERE provider = :provider
 """
 _PAUSED = """
-SELECT extract(epoch FROM paused_until - clock_timestamp())
+SELECT extract(epoch FROM paused_until - greatest(seen_at - clock_timestamp(), '0') - clock_timestamp())
 FROM limits.providers WHERE provider = :provider AND paused_until > clock_timestamp()
 """
 
@@ -192,9 +212,13 @@ class PostgresLimits:
 
     def reserve(self, provider: str, limit: Limit) -> float | None:
         """Take the next free turn and return the seconds until it comes; None where the day has none left."""
-        self._enter(provider)
-        found = self._ask(_RESERVE, provider=provider, interval=limit.interval, per_day=limit.per_day)
-        return None if found is None else max(0.0, found)
+        for _ in range(2):  # a server that crashed has forgotten the provider
+            self._enter(provider)
+            found = self._ask(_RESERVE, provider=provider, interval=limit.interval, per_day=limit.per_day)
+            if found is not None:
+                return max(0.0, found)
+            self._entered.discard(provider)
+        return None
 
     def pause(self, provider: str, seconds: float) -> None:
         """Let no turn begin for so many seconds."""
@@ -203,7 +227,7 @@ class PostgresLimits:
 
     def paused(self, provider: str) -> float:
         """Return the seconds until turns begin again, 0 where they do."""
-        return self._ask(_PAUSED, provider=provider) or 0.0
+        return max(0.0, self._ask(_PAUSED, provider=provider) or 0.0)
 
     def close(self) -> None:
         """Close the connections."""

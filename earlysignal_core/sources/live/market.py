@@ -7,7 +7,7 @@ import pandas as pd
 
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import LiveSettings
-from earlysignal_core.sources.live.clock import Clock, end_of_day, new_york, new_york_day
+from earlysignal_core.sources.live.clock import Clock, StandingClock, end_of_day, new_york, new_york_day
 from earlysignal_core.sources.live.fetch import FOREVER, Fetcher, Kept
 from earlysignal_core.sources.live.fmp import NAME, Fmp
 from earlysignal_core.sources.live.fmp_rows import announced_at
@@ -68,15 +68,22 @@ class Market:
         companies: Sequence[str],
         others: Sequence[str],
     ) -> None:
-        self.settings, self.clock = settings, clock
+        self.settings, self.clock, self.companies = settings, clock, list(companies)
+        self._fetcher, self._prices_only = fetcher, list(others)
         self._own = {symbol.replace(".", "-"): symbol for symbol in companies}  # FMP and EDGAR write BRK-B
         self.fmp = Fmp(fetcher, self._own)
         self._others = {symbol: symbol for symbol in others}
 
+    def as_of(self, moment: pd.Timestamp) -> "Market":
+        """Return what FMP had given at a moment (UTC), by what is kept."""
+        fetcher, clock = self._fetcher.as_of(moment), StandingClock(moment)
+        return Market(fetcher, self.settings, clock, self.companies, self._prices_only)
+
     def earnings(self, quarter: Quarter) -> Collected:
         """Return a quarter's announcements that have an actual.
 
-        Where estimate and actual lie on both sides of a split, the estimate is left out and the gap says why.
+        Where estimate and actual lie on both sides of a split, the estimate is left out and the gap says why; of a
+        split that came later, which nobody knew of, the gap alone tells.
         """
         now = self.clock.now()
         announced: dict[tuple[str, pd.Timestamp], Row] = {}
@@ -88,17 +95,19 @@ class Market:
         rows = frame("earnings", list(announced.values()))
         until = min(quarter + 1, Quarter.of(new_york_day(now)))
         split = apart(rows, frame("corporate_actions", self._actions(quarter - 1, until, self.fmp.splits)))
+        outcomes = {"before": "the estimate is left out", "after": "it came later, so both stay as they are"}
         gaps = [
             Gap(
                 "earnings",
                 f"{row['symbol']} {row['announced_on']:%Y-%m-%d}",
                 NAME,
                 f"estimate {row['eps_estimate']:g} and actual {row['eps_actual']:g} lie on both sides of a split of "
-                f"{row['split']:g} for 1: the estimate is left out",
+                f"{row[when]:g} for 1: {outcome}",
             )
-            for row in rows_of(rows.assign(split=split)[split.notna()])
+            for when, outcome in outcomes.items()
+            for row in rows_of(rows.join(split)[split[when].notna()])
         ]
-        return Collected(rows.assign(eps_estimate=rows["eps_estimate"].where(split.isna())), gaps)
+        return Collected(rows.assign(eps_estimate=rows["eps_estimate"].where(split["before"].isna())), gaps)
 
     def ohlcv(self, year: int) -> Collected:
         """Return a year's bars as they were traded, of the companies, the benchmark and the sector ETFs."""
@@ -145,6 +154,11 @@ class Market:
         every = self._by_month(first, last, self.fmp.announcements)
         return [Kept(kept.fetched_at, self._named(kept.content)) for kept in every]
 
+    def days_of_announcements(self, first: pd.Timestamp, last: pd.Timestamp) -> set[pd.Timestamp]:
+        """Return the days (New York's) on which the calendar told something new of some months, readable or not."""
+        moments = (self.fmp.moments_of_announcements(*month) for month in _months(first, last))
+        return {new_york_day(moment) for of_month in moments for moment in of_month}
+
     def _actions(self, first: Quarter, last: Quarter, ask: Months) -> Rows:
         every = (self._named(kept.content) for kept in self._by_month(first.start, last.end, ask))
         by_session: dict[tuple[str, pd.Timestamp], dict[float, Row]] = {}
@@ -155,11 +169,11 @@ class Market:
     def _by_month(
         self, first: pd.Timestamp, last: pd.Timestamp, ask: Callable[..., list[Kept[Row]]]
     ) -> list[Kept[Row]]:
-        found = []
-        for month in pd.period_range(first, last, freq="M"):
-            begin, end = month.start_time.as_unit("ns"), month.end_time.normalize().as_unit("ns")
-            found += ask(begin, end, self._since(end, _CALENDAR_SETTLES, self.daily()))
-        return found
+        return [
+            kept
+            for begin, end in _months(first, last)
+            for kept in ask(begin, end, self._since(end, _CALENDAR_SETTLES, self.daily()))
+        ]
 
     def _since(self, last: pd.Timestamp, settles: pd.Timedelta, otherwise: pd.Timestamp) -> pd.Timestamp:
         return min(end_of_day(last) + settles, otherwise)
@@ -188,6 +202,14 @@ class Market:
 
     def _named(self, row: Row) -> Row:
         return {**row, "symbol": self._own[row["symbol"]]}
+
+
+def _months(first: pd.Timestamp, last: pd.Timestamp) -> list[tuple[pd.Timestamp, pd.Timestamp]]:
+    """Return the first and the last day of each month of some days."""
+    return [
+        (month.start_time.as_unit("ns"), month.end_time.normalize().as_unit("ns"))
+        for month in pd.period_range(first, last, freq="M")
+    ]
 
 
 def _together(rows: Rows) -> Row:

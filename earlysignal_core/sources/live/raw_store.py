@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -24,10 +25,16 @@ class RawStore:
     Parameters
     ----------
     lake : Lake
+    until : Timestamp, optional
+        UTC. Answers that were given later are not seen.
     """
 
-    def __init__(self, lake: Lake) -> None:
-        self._lake = lake
+    def __init__(self, lake: Lake, until: pd.Timestamp | None = None) -> None:
+        self._lake, self._until = lake, until
+
+    def as_of(self, moment: pd.Timestamp) -> "RawStore":
+        """Return what was kept at a moment (UTC)."""
+        return RawStore(self._lake, moment)
 
     def keep(self, answer: Answer) -> None:
         """Keep an answer."""
@@ -60,8 +67,26 @@ class RawStore:
     def as_first_given(self, request: Request) -> Iterator[Answer]:
         """Yield the answers to a question, newest first, each with the moment at which it was first given."""
         for path in reversed(self._lake.files(self.folder(request))):
-            if path.endswith(_KEPT):
-                yield self._read(request, path)
+            if path.endswith(_KEPT) and self._sees(_moment_of(path)):
+                try:
+                    answer = self._read(request, path)
+                except (EOFError, gzip.BadGzipFile, ValueError, zlib.error):
+                    continue  # a power failure cut it off: as if it had never been given
+                yield answer
+
+    def moments(self, request: Request) -> list[pd.Timestamp]:
+        """Return when (UTC) the answers to a question were first given, also those that cannot be read."""
+        return [_moment_of(path) for path in self._lake.files(self.folder(request)) if path.endswith(_KEPT)]
+
+    def last_given(self) -> pd.Timestamp | None:
+        """Return when the newest of all answers was given (UTC), or None where there is none."""
+        last = None
+        for path in self._lake.files_below("raw"):
+            name = path.rpartition("/")[2]
+            written = self._lake.read_bytes(path).decode() if name == _AGAIN else name.removesuffix(_KEPT)
+            given = _moment(written) if written else None
+            last = given if last is None or (given is not None and given > last) else last
+        return last
 
     def folder(self, request: Request) -> str:
         """Return the folder of a question's answers, within the lake."""
@@ -69,7 +94,12 @@ class RawStore:
 
     def _given_again(self, request: Request) -> pd.Timestamp | None:
         path = f"{self.folder(request)}/{_AGAIN}"
-        return _moment(self._lake.read_bytes(path).decode()) if self._lake.exists(path) else None
+        written = self._lake.read_bytes(path).decode() if self._lake.exists(path) else ""
+        moment = _moment(written) if written else None
+        return moment if moment is not None and self._sees(moment) else None
+
+    def _sees(self, moment: pd.Timestamp) -> bool:
+        return self._until is None or moment <= self._until
 
     def _read(self, request: Request, path: str) -> Answer:
         head, _, body = gzip.decompress(self._lake.read_bytes(path)).partition(b"\n")

@@ -1,5 +1,6 @@
 """The coming announcements as they are scheduled and expected day by day: known only from our own snapshots."""
 
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.sources.live.clock import end_of_day, new_york_day
-from earlysignal_core.sources.live.errors import ProviderError
+from earlysignal_core.sources.live.errors import ProviderError, ShrunkenAnswerError
 from earlysignal_core.sources.live.fetch import Kept
 from earlysignal_core.sources.live.fmp import NAME
 from earlysignal_core.sources.live.gather import gather
@@ -24,6 +25,7 @@ ASSUMED_AHEAD = pd.Timedelta(days=28)
 
 _HORIZON = pd.DateOffset(months=3)
 _DUE = pd.Timedelta(days=40)  # ahead: those companies' estimates are taken in detail
+_LEAST = 0.5
 _IN_TIME = pd.Timedelta(days=8)  # a snapshot that was taken at least a week before the event
 
 
@@ -56,24 +58,54 @@ class Schedule:
         return self._snapshots.first(CALENDAR)
 
     def _snapshot(self, quarter: Quarter) -> list[Gap]:
-        """Take today's snapshot, if the quarter is the running one."""
-        market, today = self._market, self._today()
-        if Quarter.of(today) != quarter or market.settings.offline:
+        """Take today's snapshot, if the quarter is the running one, and those that could not be read on their day."""
+        today = self._today()
+        for day in self._missed(quarter, today):
+            then = Schedule(self._market.as_of(end_of_day(day)), self._snapshots)
+            with suppress(ProviderError):  # what was said of it cannot be read to this day
+                then._add(then._coming(day), day)
+        if Quarter.of(today) != quarter or self._market.settings.offline:
             return []
         try:
             coming = self._coming(today)
-            self._snapshots.add(CALENDAR, coming.drop(columns="eps_estimate"))
-            detail = gather(
-                ESTIMATES,
-                sorted(set(coming.loc[coming["expected_on"] <= today + _DUE, "symbol"])),
-                lambda symbol: market.fmp.estimates(symbol.replace(".", "-"), market.daily()),
-                market.settings.workers,
-                may_miss=1.0,  # the consensus itself comes with the calendar
-            )
-            self._snapshots.add(ESTIMATES, _estimates(coming, detail.answers))
+            self._refuse_emptied(coming, today)
+            self._snapshots.follow(self._market.companies, self._market.clock.now())
+            return self._add(coming, today)
         except ProviderError as error:
             return [Gap(CALENDAR, f"snapshot of {today:%Y-%m-%d}", NAME, str(error))]
+
+    def _missed(self, quarter: Quarter, today: pd.Timestamp) -> list[pd.Timestamp]:
+        """Return the days of a quarter of which answers are kept and no snapshot is: a parser has failed then."""
+        told = self._market.days_of_announcements(quarter.start, quarter.end + _HORIZON)
+        taken = self._snapshots.days(CALENDAR, quarter)
+        followed = [new_york_day(since) for since in self._snapshots.followed().values()]
+        begin = max(min(followed, default=today), quarter.start)
+        return sorted(day for day in told - taken if begin < day < today and day <= quarter.end)
+
+    def _add(self, coming: pd.DataFrame, day: pd.Timestamp) -> list[Gap]:
+        """Add a day's snapshots, of the calendar and of the consensus behind it."""
+        market = self._market
+        if coming.empty or new_york_day(coming[KNOWABLE].max()) != day:
+            return []  # nothing was said on it
+        self._snapshots.add(CALENDAR, coming.drop(columns="eps_estimate"))
+        detail = gather(
+            ESTIMATES,
+            sorted(set(coming.loc[coming["expected_on"] <= day + _DUE, "symbol"])),
+            lambda symbol: market.fmp.estimates(symbol.replace(".", "-"), market.daily()),
+            market.settings.workers,
+            may_miss=1.0,  # the consensus itself comes with the calendar
+        )
+        self._snapshots.add(ESTIMATES, _estimates(coming, detail.answers))
         return detail.gaps
+
+    def _refuse_emptied(self, coming: pd.DataFrame, today: pd.Timestamp) -> None:
+        """Refuse a schedule that lacks most of the announcements that are still to come by the one before."""
+        before = self._snapshots.newest(CALENDAR)
+        due = set(before.loc[before["expected_on"] > today, "symbol"]) & set(self._market.companies)
+        left = due & set(coming["symbol"])
+        if len(left) < _LEAST * len(due):
+            problem = f"{len(left)} of the {len(due)} companies whose announcements were to come in the snapshot before"
+            raise ShrunkenAnswerError(NAME, CALENDAR, problem)
 
     def _coming(self, today: pd.Timestamp) -> pd.DataFrame:
         """Return the schedule from today on, with the consensus, as it is now; of a date that moved, the earlier."""
@@ -87,15 +119,20 @@ class Schedule:
         return every.drop_duplicates(["symbol", "fiscal_period"]).reset_index(drop=True)
 
     def _assumed(self, quarter: Quarter) -> pd.DataFrame:
-        """Return the dates of announcements for which our first snapshot came too late, as known four weeks ahead."""
-        first = self._snapshots.first(CALENDAR) or self._market.clock.now()
-        covered = new_york_day(first) + _IN_TIME
+        """Return the dates of announcements for which our first snapshot of a company came too late.
+
+        They are taken as known four weeks ahead.
+        """
+        followed, now = self._snapshots.followed(), self._market.clock.now()
+        since = {symbol: followed.get(symbol, now) for symbol in self._market.companies}
+        covered = {symbol: new_york_day(moment) + _IN_TIME for symbol, moment in since.items()}
+        latest = max(covered.values())
         rows = [
             {**row, "expected_on": row["announced_on"], KNOWABLE: end_of_day(row["announced_on"] - ASSUMED_AHEAD)}
             for near in (quarter, quarter + 1)
-            if near.start < covered
+            if near.start < latest
             for row in rows_of(self._market.earnings(near).rows)
-            if row["announced_on"] < covered
+            if row["announced_on"] < covered[row["symbol"]]
         ]
         begins = quarter == Quarter.parse(self._market.settings.first)  # and holds what was known before it
         known = [(row, Quarter.of(new_york_day(row[KNOWABLE]))) for row in rows]

@@ -13,10 +13,10 @@ from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import LiveSettings, Settings, TapeSettings
 from earlysignal_core.sources.live import bls, edgar, eodhd, fmp, fred, thirteenf
-from earlysignal_core.sources.live.clock import Clock, new_york, new_york_day
+from earlysignal_core.sources.live.clock import Clock, StandingClock, new_york, new_york_day
 from earlysignal_core.sources.live.companies import cusips_from_file, from_file
 from earlysignal_core.sources.live.constituents import sp500
-from earlysignal_core.sources.live.errors import LiveSettingsError, NotFoundError, ProviderError
+from earlysignal_core.sources.live.errors import BreakerOpenError, LiveSettingsError, NotFoundError, ProviderError
 from earlysignal_core.sources.live.fetch import Fetcher
 from earlysignal_core.sources.live.gather import gather
 from earlysignal_core.sources.live.http import Http
@@ -86,11 +86,15 @@ class LiveSource:
     """
 
     def __init__(self, settings: Settings, limits: Limits, clock: Clock, tape: Source | None = None) -> None:
-        self._settings, self._live, self._clock, self._tape = settings, settings.live, clock, tape
         where = f"{settings.lake.rstrip('/')}/{NAME}" if settings.lake else str(settings.home.absolute() / NAME)
         self._lake = Lake(where)
-        self._fetchers = _connect(self._live, RawStore(self._lake), limits, clock)
-        self._snapshots = Snapshots(self._lake, fmp.NAME)
+        store = RawStore(self._lake)
+        last = store.last_given() if settings.live.offline else None
+        if last is not None:  # what can be asked for depends on the day: offline it is that of the last answer
+            clock = StandingClock(last)
+        self._settings, self._live, self._clock, self._tape = settings, settings.live, clock, tape
+        self._fetchers = _connect(self._live, store, limits, clock)
+        self._snapshots = Snapshots(self._lake)
         self._remembered: dict[str, _Remembered] = {}
         self._gaps: dict[tuple[str, Quarter], list[Gap]] = {}
         self._tallies: dict[tuple[str, Quarter], Tally] = {}
@@ -122,7 +126,7 @@ class LiveSource:
         since = dict.fromkeys(self._given, first)
         if ESTIMATES in since:
             since[ESTIMATES] = str(Quarter.of(new_york_day(snapshot or self._clock.now())))
-        provides = [f"macro:{name}" for name in self._live.series] if "macro" in tables else []
+        provides = [f"macro:{name}" for name in self._series] if "macro" in tables else []
         provides += ["ohlcv:etf_volume"] if "ohlcv" in tables else []
         provides += [f"sec_filings:{form}" for form in (*edgar.FORMS, "4")] if "sec_filings" in tables else []
         since |= dict.fromkeys(provides, first)
@@ -213,6 +217,12 @@ class LiveSource:
             tables.append("macro")
         return [table for table in tables if self._live.tables is None or table in self._live.tables]
 
+    @property
+    def _series(self) -> list[str]:
+        """Return the economic series that a provider has: the BLS has few of them."""
+        known = self._live.series if fred.NAME in self._fetchers else bls.FRED_TWINS.values()
+        return [name for name in self._live.series if name in known]
+
     def _tally_so_far(self) -> Tally:
         return sum((fetcher.tally for fetcher in self._fetchers.values()), Tally())
 
@@ -300,9 +310,11 @@ class LiveSource:
             self._live.workers,
             self._live.may_miss,
         )
-        reports = [report for found in gathered.answers.values() for report in found]
+        reports = [report for found, _ in gathered.answers.values() for report in found]
+        gaps = [_gap(table, name, error) for name, (_, errors) in gathered.answers.items() for error in errors]
         symbols = cusips_from_file(self._live.cusips) if self._live.cusips is not None else {}
-        return Collected(frame(table, thirteenf.holdings(reports, symbols, self._clock.now())), gathered.gaps)
+        rows = frame(table, thirteenf.holdings(reports, symbols, self._clock.now()))
+        return Collected(rows, [*gathered.gaps, *gaps])
 
     def _options(self, quarter: Quarter) -> Collected:
         now, client = self._clock.now(), eodhd.Eodhd(self._fetchers[eodhd.NAME])
@@ -310,11 +322,25 @@ class LiveSource:
         begin = max(quarter.start, new_york_day(now) - _OPTIONS_HISTORY)
         days = over[(over >= begin) & (over <= quarter.end)]
 
+        missing: list[Gap] = []
+
         def ask(symbol: str) -> Rows:
-            rows = (client.session(symbol, day) for day in days)
+            rows, errors = [], {}
+            for day in days:
+                try:
+                    rows.append(client.session(symbol, day))
+                except ProviderError as error:
+                    if error.hopeless or isinstance(error, BreakerOpenError):
+                        raise
+                    errors[day] = error
+            if errors and not rows:
+                raise next(iter(errors.values()))
+            missing.extend(_gap("options", f"{symbol} {day:%Y-%m-%d}", error) for day, error in errors.items())
             return [row for row in rows if row is not None]
 
-        return self._of_each("options", each_company(self.universe())["symbol"].tolist() if len(days) else [], ask)
+        symbols = each_company(self.universe())["symbol"].tolist() if len(days) else []
+        collected = self._of_each("options", symbols, ask)
+        return Collected(collected.rows, [*collected.gaps, *missing])
 
     def _by_fred(self) -> Collected:
         client = fred.Fred(self._fetchers[fred.NAME])
@@ -329,7 +355,7 @@ class LiveSource:
 
     def _by_bls(self) -> Collected:
         """Return the series of which the BLS has a twin, known from when we first saw each value."""
-        names = {twin: name for name, twin in bls.FRED_TWINS.items() if twin in self._live.series}
+        names = {twin: name for name, twin in bls.FRED_TWINS.items() if twin in self._series}
         year = Quarter.parse(self._live.first).year - 1
         client = bls.Bls(self._fetchers[bls.NAME])
         rows = client.series(list(names.values()), year, self._today().year, self._daily())

@@ -13,7 +13,7 @@ import pandas as pd
 from defusedxml import ElementTree
 
 from earlysignal_core.sources.live.clock import end_of_day
-from earlysignal_core.sources.live.edgar import Edgar, Filing, header_accepted_at
+from earlysignal_core.sources.live.edgar import OF_ONE_DOCUMENT, Edgar, Errors, Filing, header_accepted_at
 from earlysignal_core.sources.live.fetch import FOREVER, Fetcher
 from earlysignal_core.sources.live.messages import Answer
 from earlysignal_core.sources.live.records import Row
@@ -73,7 +73,10 @@ def report(answer: Answer, manager: int) -> Report:
         end = pd.to_datetime(period, format="%m-%d-%Y").as_unit("ns")
     except ValueError:
         raise answer.unexpected(f"the period is {period!r}, not MM-DD-YYYY") from None
-    return Report(manager, end, header_accepted_at(answer), kind.upper() == "NEW HOLDINGS", shares)
+    accepted = header_accepted_at(answer)
+    if end_of_day(end) > accepted:
+        raise answer.unexpected(f"accepted on {accepted} and so before its period's end, {end:%Y-%m-%d}")
+    return Report(manager, end, accepted, kind.upper() == "NEW HOLDINGS", shares)
 
 
 def _shares(answer: Answer, table: Element) -> dict[str, float]:
@@ -97,6 +100,9 @@ def deadline(period_end: pd.Timestamp) -> pd.Timestamp:
 
 def holdings(reports: list[Report], symbols: dict[str, str], now: pd.Timestamp) -> list[Row]:
     """Return rows of `institutional_holdings`: what was held, by the reports that came in time, known at the deadline.
+
+    Where other managers reported than for the quarter before, a sum would pass for purchases or sales that nobody made:
+    the shares held are NaN.
 
     Parameters
     ----------
@@ -123,9 +129,20 @@ def holdings(reports: list[Report], symbols: dict[str, str], now: pd.Timestamp) 
         return []
     sums = pd.DataFrame(held).groupby(["symbol", "period_end"], as_index=False)
     rows = sums.agg(shares_held=("shares_held", "sum"), holders=("manager", "nunique"))
+    reported: dict[pd.Timestamp, set[int]] = {}
+    for manager, end in in_force:
+        reported.setdefault(end, set()).add(manager)
+    first = min(reported)
+    others = [end for end in reported if end > first and reported.get(_quarter_before(end)) != reported[end]]
+    rows["shares_held"] = rows["shares_held"].mask(rows["period_end"].isin(others))
     rows["holders"] = rows["holders"].astype(np.float64)
     rows["available_at"] = pd.DatetimeIndex([deadline(end) for end in rows["period_end"]])
     return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _quarter_before(period_end: pd.Timestamp) -> pd.Timestamp:
+    before: pd.Timestamp = (period_end - pd.offsets.QuarterEnd()).as_unit("ns")
+    return before
 
 
 class ThirteenF:
@@ -139,10 +156,17 @@ class ThirteenF:
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher, self._edgar = fetcher, Edgar(fetcher)
 
-    def reports(self, manager: int, first: pd.Timestamp, since: pd.Timestamp) -> list[Report]:
-        """Return the reports that a manager filed since a day."""
-        filings = self._edgar.filings(manager, first, since)
-        return [self._report(filing) for filing in filings if filing.form in FORMS]
+    def reports(self, manager: int, first: pd.Timestamp, since: pd.Timestamp) -> tuple[list[Report], Errors]:
+        """Return the reports that a manager filed since a day, and an error for each that cannot be had or read."""
+        reports: list[Report] = []
+        errors: Errors = []
+        for filing in self._edgar.filings(manager, first, since):
+            if filing.form in FORMS:
+                try:
+                    reports.append(self._report(filing))
+                except OF_ONE_DOCUMENT as error:
+                    errors.append(error)
+        return reports, errors
 
     def _report(self, filing: Filing) -> Report:
         return self._fetcher.fetch(filing.document, FOREVER, lambda answer: report(answer, filing.cik))
