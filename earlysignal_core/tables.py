@@ -245,7 +245,7 @@ TABLES: dict[str, Table] = {
             "period_end",
             ("symbol", "period_end"),
             {"symbol": _text, "period_end": _day, "shares_held": _count, "holders": _count},
-            late=60,  # reports are due after 45 days
+            late=140,  # reports are due after 45 days, and somebody may have been away
         ),
         Table(
             "short_interest",

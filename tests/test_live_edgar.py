@@ -178,7 +178,7 @@ def test_a_header_that_does_not_say_leaves_the_later_reading(sec, rows):
     told = filing("1", "8-K", "2024-02-02 18:00")
     told["document"] = told["document"].replace("<ACCEPTANCE-DATETIME>", "<ACCEPTED>")
     sec.filings[CIK] = [told]
-    assert rows()["available_at"].tolist() == [utc("2024-02-03 04:00")]
+    assert [row["available_at"] for row in rows()] == [utc("2024-02-03 04:00")]
 
 
 def test_what_the_company_owns_of_others_is_no_trade_of_its_insiders(sec, rows):

@@ -340,7 +340,7 @@ def test_statements_are_known_on_acceptance_by_the_new_york_clock(provider, clie
         statement("A", "2023-09-30", "2023-11-02 18:08:27", 100, spelling=spelling),
         statement("A", "2023-06-30", "2023-08-03", 0, spelling=spelling),
     ]
-    newest, older = client.statements("A", FOREVER)
+    older, newest = client.statements("A", FOREVER)
     assert newest["available_at"] == utc("2023-11-02 22:08:27")
     assert older["available_at"] == utc("2023-08-04 03:59:59"), "a date alone: the end of the day"
     assert np.isnan(older["revenue"]), "the provider writes 0 for what it does not have"
@@ -370,7 +370,7 @@ def test_clocks_that_jump_at_two_in_the_morning(provider, client):
         statement("A", "2023-12-31", "2024-03-10 02:30:00", 1),
         statement("A", "2023-09-30", "2023-11-05 01:30:00", 1),
     ]
-    spring, autumn = client.statements("A", FOREVER)
+    autumn, spring = client.statements("A", FOREVER)
     assert spring["available_at"] == utc("2024-03-10 07:00"), "an hour that is not there: its end"
     assert autumn["available_at"] == utc("2023-11-05 06:30"), "an hour that is there twice: the later"
 

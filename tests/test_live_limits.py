@@ -58,9 +58,13 @@ def test_a_clock_that_is_set_back_moves_what_lies_ahead_with_it(ledger_url, name
         limits.reserve(name, limit)
         limits.pause(name, 600)
     clock.advance(hours=-3)
-    later = "next_at = next_at + '3h', paused_until = paused_until + '3h', seen_at = seen_at + '3h'"
+    later = """
+        UPDATE limits.providers
+        SET next_at = next_at + '3h', paused_until = paused_until + '3h', seen_at = seen_at + '3h'
+        WHERE provider = :name
+    """
     with create_engine(parse(ledger_url)).begin() as connection:  # the server's clock cannot be moved, what it said can
-        connection.execute(text(f"UPDATE limits.providers SET {later} WHERE provider = '{name}'"))
+        connection.execute(text(later), {"name": name})
     for limits in (local, shared):
         assert limits.paused(name) == pytest.approx(600, abs=2)
         assert limits.reserve(name, limit) == pytest.approx(600, abs=2)
@@ -72,7 +76,7 @@ def test_a_server_that_has_forgotten_a_provider_learns_it_again(ledger_url, name
     limits = PostgresLimits(ledger_url)
     assert limits.reserve(name, LIMIT) == 0
     with create_engine(parse(ledger_url)).begin() as connection:  # as after a crash: the table has no log
-        connection.execute(text(f"DELETE FROM limits.providers WHERE provider = '{name}'"))
+        connection.execute(text("DELETE FROM limits.providers WHERE provider = :name"), {"name": name})
     assert limits.reserve(name, LIMIT) == 0
     limits.close()
 

@@ -186,11 +186,9 @@ def test_an_observation_that_cannot_be_read_is_refused(fred_there, series, obser
 
 def test_an_empty_page_before_the_end_is_no_end(fred_there, series):
     fred_there.without_vintages["BAA"] = {"2024-01-02": "5.1", "2024-01-03": "5.2"}
+    none = fred_stand_in.refusal("The series does not exist in ALFRED but may exist in FRED.")
+    fred_there.fail(none, as_json({"count": 2, "observations": []}))
     with pytest.raises(UnexpectedShapeError, match="nothing from 0 on where there are 2"):
-        fred_there.fail(
-            fred_stand_in.refusal("The series does not exist in ALFRED but may exist in FRED."),
-            as_json({"count": 2, "observations": []}),
-        )
         series("BAA")
     assert len(series("BAA")) == 2, "and is asked again"
 

@@ -5,27 +5,33 @@ import os
 import signal
 import time
 from collections import Counter
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import SecretStr
 from stand_ins import fmp as fmp_stand_in
 from stand_ins.eodhd import KEY
+from stand_ins.sec import filing, form13f
 from stand_ins.server import as_json
 from stand_ins.world import World
 
+from earlysignal_core.errors import SourceError
 from earlysignal_core.features.examples import examples
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarterly import collect, collect_universe
 from earlysignal_core.quarters import Quarter
-from earlysignal_core.settings import Settings, SettingsError, SyntheticSettings
+from earlysignal_core.settings import LiveSettings, Settings, SettingsError, SyntheticSettings
 from earlysignal_core.sources import open_source
+from earlysignal_core.sources.live import bls, edgar, eodhd, fmp, fmp_rows, fred
 from earlysignal_core.sources.live.clock import WallClock
 from earlysignal_core.sources.live.errors import IncompleteError, LiveSettingsError
-from earlysignal_core.sources.live.limits import LocalLimits
+from earlysignal_core.sources.live.limits import LocalLimits, PostgresLimits
 from earlysignal_core.sources.live.source import LiveSource
 from earlysignal_core.sources.source import Tally
 from earlysignal_core.tables import CACHES, UNIVERSE
+from earlysignal_core.validation import no_rows
 
 Q = Quarter.parse
 LAST, NOW = Q("2023-Q4"), Q("2024-Q1")
@@ -201,7 +207,65 @@ def test_a_snapshot_that_halves_is_refused_and_the_last_stays(world):
     source = world.source()
     pd.testing.assert_frame_equal(source.read("earnings_calendar", NOW), before)
     (gap,) = source.gaps("earnings_calendar", NOW)
-    assert "0 row(s) in a snapshot where there were 3 before" in gap.why
+    assert "0 of the 3 companies whose announcements were to come in the snapshot before" in gap.why
+
+
+def test_when_a_season_is_over_the_few_that_are_left_are_a_snapshot_too(world):
+    world.clock.advance(days=50)  # to 20 April: all are due
+    world.schedule("2024-04-24")
+    assert set(world.source().read("earnings_estimates", Q("2024-Q2"))["symbol"]) == {"A", "B", "BRK.B"}
+    world.pass_time(5)
+    world.schedule("2024-05-20", symbols=["B"])
+    world.fmp.tables["earnings-calendar"][-1]["periodEnding"] = "2024-04-30"
+    source = world.source()
+    rows = source.read("earnings_estimates", Q("2024-Q2"))
+    assert rows.loc[rows["snapshot_on"] == rows["snapshot_on"].max(), "symbol"].unique().tolist() == ["B"]
+    assert source.gaps("earnings_estimates", Q("2024-Q2")) == []
+
+
+def test_a_shorter_list_of_companies_is_no_shorter_schedule(world):
+    world.source().read("earnings_calendar", NOW)
+    world.clock.advance(days=1)
+    world.companies.write_text("symbol\nA\n")
+    source = world.source()
+    source.read("earnings_calendar", NOW)
+    assert source.gaps("earnings_calendar", NOW) == []
+
+
+def test_of_a_company_that_came_later_the_dates_before_are_assumed(world):
+    world.companies.write_text("symbol\nA\n")
+    world.source().read("earnings_calendar", NOW)
+    world.pass_time(70)  # to 10 May: all announced on 24 April
+    world.companies.write_text("symbol\nA\nB\n")
+    source, second = world.source(), Q("2024-Q2")
+    every = pd.concat([source.read("earnings_calendar", quarter) for quarter in (LAST, NOW, second)])
+    known = every[every["expected_on"] == APRIL].groupby("symbol")["available_at"].first().dt.strftime("%m-%d")
+    assert known["B"] == "03-28", "28 days ahead"
+    assert known["A"] == "03-01", "as it was seen"
+
+
+def test_a_snapshot_that_could_not_be_read_is_made_up_for_by_a_corrected_parser(world, monkeypatch):
+    world.source().read("earnings_estimates", NOW)
+    for day in range(3):
+        world.clock.advance(days=1)
+        for row in world.fmp.tables["earnings-calendar"]:
+            row["consensus"] = row.pop("epsEstimated", row.get("consensus"))
+            row["lastUpdated"] = str(day)
+        world.source().read("earnings_estimates", NOW)
+
+    def days_of_snapshots():
+        rows = world.source(offline=True).read("earnings_estimates", NOW)
+        return sorted(rows["snapshot_on"].dt.strftime("%m-%d").unique())
+
+    assert days_of_snapshots() == ["03-01"]
+    real = fmp_rows.announcement
+
+    def corrected(record):
+        record._values.setdefault("epsEstimated", record._values.get("consensus"))
+        return real(record)
+
+    monkeypatch.setattr(fmp_rows, "announcement", corrected)
+    assert days_of_snapshots() == ["03-01", "03-02", "03-03"], "but for the day on which the clock stands"
 
 
 def test_where_the_provider_is_down_an_older_snapshot_keeps_its_own_day(world):
@@ -241,19 +305,27 @@ def test_dates_from_before_our_first_snapshot_are_assumed_and_reported(world):
     ],
 )
 def test_an_estimate_on_the_other_side_of_a_split_is_left_out_with_the_reason(world, estimate, actual, split, kept):
-    world.fmp.tables["splits-calendar"].append(
-        {"symbol": "A", "date": "2024-02-20", "numerator": split, "denominator": 1}
-    )
+    rows, reasons = announced_around_a_split(world, "2024-01-10", estimate, actual, split)
+    assert np.isnan(rows.loc["A", "eps_estimate"]) == (not kept)
+    assert rows.loc["A", "eps_actual"] == actual
+    assert rows.loc["B", "eps_estimate"] == 1.0
+    assert len(reasons) == (0 if kept else 1)
+    assert all(f"both sides of a split of {split} for 1: the estimate is left out" in reason for reason in reasons)
+
+
+def test_a_split_that_came_later_changes_nothing_and_is_told(world):
+    rows, (reason,) = announced_around_a_split(world, "2024-02-20", 3.37, 0.40, 10)
+    assert rows.loc["A", "eps_estimate"] == 3.37, "nobody knew of it then"
+    assert "it came later, so both stay as they are" in reason
+
+
+def announced_around_a_split(world, day, estimate, actual, split):
+    world.fmp.tables["splits-calendar"].append({"symbol": "A", "date": day, "numerator": split, "denominator": 1})
     row = next(r for r in world.fmp.tables["earnings-calendar"] if (r["symbol"], r["date"]) == ("A", "2024-01-24"))
     row |= {"epsEstimated": estimate, "epsActual": actual}
     source = world.source()
     rows = source.read("earnings", NOW).set_index("symbol")
-    assert np.isnan(rows.loc["A", "eps_estimate"]) == (not kept)
-    assert rows.loc["A", "eps_actual"] == actual
-    assert rows.loc["B", "eps_estimate"] == 1.0
-    reasons = [gap.why for gap in source.gaps("earnings", NOW)]
-    assert len(reasons) == (0 if kept else 1)
-    assert all(f"both sides of a split of {split} for 1" in reason for reason in reasons)
+    return rows, [gap.why for gap in source.gaps("earnings", NOW)]
 
 
 # Failures
@@ -359,6 +431,72 @@ def test_what_is_kept_replays_without_the_network(world):
     assert len(world.asked) == asked
     for key, rows in online.items():
         pd.testing.assert_frame_equal(rows, offline[key])
+
+
+@pytest.mark.parametrize("days", [1, 45, 120])
+def test_and_at_any_later_time(world, days):
+    online = read_all(world.source(eodhd_key=KEY))
+    world.clock.advance(days=days)
+    offline = read_all(world.source(eodhd_key=KEY, offline=True))
+    assert online.keys() == offline.keys()
+    for key, rows in online.items():
+        pd.testing.assert_frame_equal(rows, offline[key])
+
+
+def test_a_session_whose_options_are_missing_costs_no_other(world):
+    answer = world.eodhd.answer
+    world.eodhd.answer = lambda asked: (
+        as_json({}, 404) if asked.params["filter[tradetime_eq]"] == "2024-02-29" else answer(asked)
+    )
+    source = world.source(eodhd_key=KEY)
+    assert source.read("options", NOW)["session"].unique().tolist() == [pd.Timestamp("2024-02-28")]
+    assert {gap.what for gap in source.gaps("options", NOW)} == {f"{symbol} 2024-02-29" for symbol in world.symbols}
+
+
+def test_a_partition_with_rows_does_not_lose_them_all(world, tmp_path):
+    lake = Lake(str(tmp_path / "lake"))
+    collect(world.source(), lake, "ohlcv", [NOW])
+    held = lake.digest("ohlcv", NOW)
+    emptied = world.source()
+    emptied.read = lambda table, quarter: no_rows(table)
+    with pytest.raises(SourceError, match=r"`ohlcv`, partition 2024-Q1: no row where there were \d+ before.*Remedy"):
+        collect(emptied, lake, "ohlcv", [NOW])
+    assert lake.digest("ohlcv", NOW) == held
+
+
+def test_without_fred_the_series_that_the_bls_lacks_are_not_provided(world):
+    settings = {"fred_key": None, "bls_key": "b" * 32, "series": ("UNRATE", "DGS10")}
+    provided = world.source(**settings).description.provides
+    assert [fact for fact in provided if fact.startswith("macro")] == ["macro:UNRATE"]
+
+
+def test_managers_reports_are_holdings_of_the_companies(world):
+    report = form13f("12-31-2023", ("037833100", 100, "SH", None))
+    world.sec.filings[7] = [filing("7-24-1", "13F-HR", "2024-02-01 10:00", body=report)]
+    cusips = world.home / "cusips.csv"
+    cusips.write_text("cusip,symbol\n037833100,A\n")
+    (row,) = world.source(managers=(7,), cusips=cusips).read("institutional_holdings", LAST).to_dict("records")
+    assert (row["symbol"], row["shares_held"], row["holders"]) == ("A", 100, 1)
+
+
+def test_processes_that_name_a_server_share_the_limits_there(world, ledger_url):
+    settings = world.settings().model_copy(update={"database_url": SecretStr(ledger_url)})
+    with closing(open_source(settings)) as source:
+        limits = source._fetchers["fmp"]._http._limits
+        assert isinstance(limits, PostgresLimits)
+        limits.close()
+
+
+def test_each_provider_has_its_own_allowance():
+    keys = {"fmp_key": "f", "fred_key": "f", "bls_key": "b", "eodhd_key": "e", "sec_contact": "Jo jo@example.com"}
+    live = LiveSettings(**keys)
+    allowed = {module.NAME: module.provider(live).limit for module in (fmp, fred, bls, edgar, eodhd)}
+    assert (allowed["fmp"].requests, allowed["fmp"].seconds) == (300, 60)
+    assert (allowed["fred"].requests, allowed["fred"].seconds) == (120, 60)
+    assert (allowed["sec"].requests, allowed["sec"].seconds) == (10, 1)
+    assert allowed["bls"].per_day == 500
+    assert (allowed["eodhd"].requests, allowed["eodhd"].seconds) == (1000, 60)
+    assert allowed["eodhd"].per_day is not None
 
 
 def _backfill(settings):
