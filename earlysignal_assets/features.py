@@ -1,5 +1,7 @@
 """The feature table, its labels, and the checks that a quarter must pass alone."""
 
+from resource import RUSAGE_SELF, getrusage
+
 import dagster as dg
 
 from earlysignal_assets.checks import results, specs
@@ -77,6 +79,7 @@ def feature_table(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake
     return dg.MaterializeResult(
         metadata={
             **numbers({"rows": len(table), "features": len(_ACTIVE), **judgement.figures}),
+            "peak memory": f"{getrusage(RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB of the process so far",
             "refused because": "; ".join(judgement.refusals) or "–",
             "share present": shown(present, 100),
             "sample": shown(table.sample(min(5, len(table)), random_state=0).T.reset_index(names="column"), 200),

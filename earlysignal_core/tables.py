@@ -218,7 +218,7 @@ TABLES: dict[str, Table] = {
             "analyst_ratings",
             "symbol",
             "published_on",
-            ("symbol", "published_on", "firm", KNOWABLE),
+            ("symbol", "published_on", "firm"),
             {"symbol": _text, "published_on": _day, "firm": _text, "target": _price},
         ),
         Table(

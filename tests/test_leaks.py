@@ -20,12 +20,12 @@ from knowable import probe
 from leaks import Tape, cut, moved, vary
 
 from earlysignal_core.features import price, price_basis
-from earlysignal_core.features.catalogue import Feature
+from earlysignal_core.features.catalogue import Feature, catalogue
 from earlysignal_core.features.knowledge import NEVER, DatedRows, KnownCounts, SteppedRows
 from earlysignal_core.features.known_table import KnownTable
 from earlysignal_core.features.point_in_time import LATE_CLOSE_SESSIONS, days_back
 from earlysignal_core.features.price_basis import SHIFT_LOOK_BACK
-from earlysignal_core.features.table import build_feature_table, quarter_examples, view
+from earlysignal_core.features.table import active_features, build_feature_table, quarter_examples, view
 from earlysignal_core.lake import Lake
 from earlysignal_core.tables import TABLES, UNIVERSE, Axis, own_date
 from earlysignal_core.trading_calendar import position
@@ -135,6 +135,11 @@ def test_every_active_feature_was_put_to_the_test(tape: Tape) -> None:
 
 def test_neighbours_move_nothing(tape: Tape) -> None:
     assert neighbours(tape, seed=0) == {}
+
+
+def test_every_feature_of_the_catalogue_is_active_on_generated_data() -> None:
+    """Else what holds it to the point-in-time rule would hold nothing."""
+    assert set(active_features(leaks.generated(0).source)) == set(catalogue())
 
 
 @given(st.integers(0, 3), seeds)

@@ -104,6 +104,17 @@ def test_older_filings_come_from_the_overflow_file(sec, rows):
     assert sec.paths[before:] == [f"/submissions/CIK{CIK:010d}.json"], "only the list can have changed"
 
 
+def test_an_overflow_file_that_shrinks_is_refused(sec, fetcher, clock):
+    sec.filings[CIK] = [filing("9", "8-K", "2024-02-02 18:00")]
+    sec.overflow[CIK] = [filing(f"{n}", "8-K", f"2023-0{n}-02 18:00") for n in range(1, 9)]
+    client = edgar.Edgar(fetcher)
+    assert len(client.filings(CIK, FIRST, clock.now())) == 9
+    clock.advance(days=40)
+    sec.overflow[CIK] = sec.overflow[CIK][:1] + sec.overflow[CIK][-1:]
+    assert len(client.filings(CIK, FIRST, clock.now())) == 9
+    assert "2 row(s) where there were 8 before" in str(fetcher.take_stale()[0].error)
+
+
 def test_only_open_market_trades_count(sec, rows):
     traded = [
         ("P", "2024-01-08", 100, 10.5),

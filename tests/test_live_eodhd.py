@@ -60,6 +60,16 @@ def test_a_session_is_one_row_known_at_its_close(provider, client):
     assert client.session("C", DAY) is None
 
 
+def test_volumes_that_nobody_tells_are_not_zero(provider, client):
+    provider.contracts = [
+        contract("A", "2024-02-15", "put", "2024-03-16", volume=None),
+        contract("A", "2024-02-15", "call", "2024-03-16", volume=70),
+    ]
+    row = client.session("A", DAY)
+    assert np.isnan(row["put_volume"])
+    assert row["call_volume"] == 70
+
+
 def test_a_session_is_asked_for_once(provider, client, clock):
     provider.contracts = [contract("A", "2024-02-15", "put", "2024-03-16")]
     client.session("A", DAY)

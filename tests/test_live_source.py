@@ -356,7 +356,9 @@ def test_too_many_that_fail_refuse_the_table_and_the_last_partition_stays(world,
     before = lake.digest("analyst_ratings", NOW)
     world.companies.write_text("symbol\nA\nB\nC\nD\n")
     fails_for(world, "grades", {"C", "D"}, fmp_stand_in.PREMIUM)
-    with pytest.raises(IncompleteError, match=r"2 of 4 are missing \(C, D\).*fmp: /stable/grades symbol=C.*Remedy"):
+    with pytest.raises(
+        IncompleteError, match=r"2 of 4 are missing \(C, D; 2 NotInPlan.*fmp: /stable/grades symbol=C.*Remedy"
+    ):
         collect(world.source(), lake, "analyst_ratings", [NOW])
     assert lake.digest("analyst_ratings", NOW) == before
 
@@ -373,7 +375,7 @@ def test_where_a_company_was_answered_before_the_older_answer_serves(world):
 def test_an_endpoint_that_the_plan_lacks_is_not_asked_for_every_company(world, tmp_path):
     world.companies.write_text("symbol\n" + "\n".join(f"S{n}" for n in range(100)))
     fails_for(world, "grades", {f"S{n}" for n in range(100)}, fmp_stand_in.RESTRICTED)
-    with pytest.raises(IncompleteError, match=r"100 of 100 are missing \(S0, .* and 90 more\)"):
+    with pytest.raises(IncompleteError, match=r"100 of 100 are missing \(S0, .*, S99; .*11 NotInPlanError"):
         world.source().read("analyst_ratings", NOW)
     assert len([path for path in world.fmp.paths if path.endswith("grades")]) <= 12
 
@@ -554,6 +556,7 @@ def test_a_tape_of_earnings_with_live_prices(world, tmp_path):
     assert source.description.prices == "raw"
     pd.testing.assert_frame_equal(source.read("earnings", LAST), tape.read("earnings", LAST))
     assert set(source.read("ohlcv", NOW)["symbol"]) <= {"SPY", "XLK"}, "it knows no synthetic company"
+    assert set(tape.universe()["symbol"]) <= {asked.params.get("symbol") for asked in world.fmp.asked}, "but is asked"
     assert "assume_dates_known: dates of announcements up to a week" not in " ".join(source.description.assumptions)
 
 
@@ -734,8 +737,8 @@ def test_the_ui_shows_which_companies_failed_at_which_provider_and_why(world, tm
     from earlysignal_assets.caches import cache_asset
 
     world.source().read("analyst_ratings", NOW)  # kept, and asked for once a day
-    world.companies.write_text("symbol\nA\nB\nC\n")
-    fails_for(world, "grades", {"C"}, fmp_stand_in.PREMIUM)
+    world.companies.write_text("symbol\nA\nB\nC\nD\n")
+    fails_for(world, "grades", {"C", "D"}, fmp_stand_in.PREMIUM)
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize(
             [cache_asset("analyst_ratings")],
@@ -745,7 +748,8 @@ def test_the_ui_shows_which_companies_failed_at_which_provider_and_why(world, tm
         )
         event = instance.get_latest_materialization_event(dg.AssetKey("analyst_ratings"))
     said = event.asset_materialization.metadata
-    assert said["gaps"].value == 1
-    assert "| analyst_ratings | C | fmp |" in said["degraded"].value
+    assert said["gaps"].value == 2
+    for symbol in "CD":
+        assert f"| analyst_ratings | {symbol} | fmp |" in said["degraded"].value
     assert "not available under your current subscription" in said["degraded"].value
-    assert (said["requests"].value, said["hit rate"].value) == (3, pytest.approx(2 / 5, abs=0.001))
+    assert (said["requests"].value, said["hit rate"].value) == (4, pytest.approx(2 / 6, abs=0.001))

@@ -200,13 +200,13 @@ class Lake:
         folder, name = target.rsplit("/", 1)
         unfinished = f"{folder}/.{name}.{uuid.uuid4().hex}"
         try:
+            self._fs.makedirs(folder, exist_ok=True)
             try:
-                self._put(folder, unfinished, content)
+                self._fs.pipe_file(unfinished, content)
                 self._publish(unfinished, target)
-            except BaseException:
+            finally:
                 if self._fs.exists(unfinished):
                     self._fs.rm_file(unfinished)
-                raise
         except OSError as error:
             raise self._refused(path, error) from error
         return hashlib.sha256(content).hexdigest()
@@ -251,17 +251,6 @@ class Lake:
             f"cannot write `{path}` to the lake {self}: {error.strerror or error}. What stood there still stands. "
             f"Remedy: check free space and permissions, then materialise again."
         )
-
-    def _put(self, folder: str, unfinished: str, content: bytes) -> None:
-        if not self._is_local:
-            self._fs.makedirs(folder, exist_ok=True)
-            self._fs.pipe_file(unfinished, content)
-            return
-        try:  # without fsspec, which takes longer than the disk
-            Path(unfinished).write_bytes(content)
-        except FileNotFoundError:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            Path(unfinished).write_bytes(content)
 
     def _publish(self, unfinished: str, target: str) -> None:
         if self._is_local:

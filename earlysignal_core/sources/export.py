@@ -144,6 +144,7 @@ def _description(described: SourceDescription, written: dict[str, Exported]) -> 
         prices=described.prices,
         membership=described.membership,
         settings=described.settings,
+        since={fact: when for fact, when in described.since.items() if fact.partition(":")[0] in written},
         **days,
     )
 

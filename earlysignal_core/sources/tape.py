@@ -45,6 +45,12 @@ class TapeJson(BaseModel):
     prices: Literal["adjusted", "raw"] = "adjusted"
     membership: Literal["today", "dated"] = "today"
     settings: TapeSettings = TapeSettings()
+    since: dict[str, str] = {}
+
+    @field_validator("since")
+    @classmethod
+    def _quarters(cls, since: dict[str, str]) -> dict[str, str]:
+        return {fact: str(Quarter.parse(quarter)) for fact, quarter in since.items()}
 
     @field_validator("event_dates", "price_dates")
     @classmethod
@@ -125,7 +131,7 @@ class TapeSource:
             last=str(Quarter.of(max(tape.event_dates[1], tape.price_dates[1]))),
             first_event=str(Quarter.of(tape.event_dates[0])),
             last_event=str(Quarter.of(tape.event_dates[1])),
-            since=self._since(),
+            since=self._since() | tape.since,
             prices=tape.prices,
             membership=tape.membership,
             provides=tuple(self._provides()),

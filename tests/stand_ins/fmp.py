@@ -114,4 +114,5 @@ def grade(symbol, date, firm, action, new="Buy"):
 
 
 def target(symbol, published, firm, price):
-    return {"symbol": symbol, "publishedDate": published, "priceTarget": price, "analystCompany": firm}
+    rebased = {"priceTarget": price, "adjPriceTarget": price / 10}
+    return {"symbol": symbol, "publishedDate": published, "analystCompany": firm, **rebased}

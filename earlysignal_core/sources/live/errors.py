@@ -1,5 +1,7 @@
 """What can go wrong with a provider: one class for each remedy, and whether asking again can help."""
 
+from collections import Counter
+
 from earlysignal_core.errors import SourceError
 
 
@@ -180,9 +182,11 @@ class IncompleteError(SourceError):
 
     def __init__(self, table: str, wanted: int, missing: list[str], causes: list[ProviderError]) -> None:
         self.table, self.missing, self.causes = table, missing, causes
-        named = ", ".join(missing[:10]) + (f" and {len(missing) - 10} more" if len(missing) > 10 else "")
+        kinds = Counter(type(cause).__name__ for cause in causes)
+        counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
         super().__init__(
-            f"table `{table}`: {len(missing)} of {wanted} are missing ({named}). First cause: {causes[0]} "
+            f"table `{table}`: {len(missing)} of {wanted} are missing ({', '.join(missing)}; {counted}). First cause: "
+            f"{causes[0]} "
             "What was answered is kept and will not be asked again; what stood in the lake still stands."
         )
 

@@ -175,7 +175,8 @@ class Fmp:
     def price_targets(self, symbol: str, since: pd.Timestamp) -> Rows:
         """Return the price targets for a company, known from their publication on, as they first read.
 
-        All pages are read once; later, from the newest on, until one holds what a walk that came to its end has seen.
+        Of several of one firm and day it is the first, which no later one may take away. All pages are read once; later,
+        from the newest on, until one holds what a walk that came to its end has seen.
         """
         pages = [_targets_page(symbol, page) for page in range(_MOST_PAGES)]
 
@@ -189,7 +190,8 @@ class Fmp:
                 break
         first = (kept.content for page in _while_true(pages, seen) for kept in page)
         targets = (row for rows in first for row in rows if row["target"] > 0)
-        return rows_of.first_of_each(_IDENTITY, targets)
+        as_read = rows_of.first_of_each(_IDENTITY, targets)
+        return rows_of.first_of_each(("published_on", "firm"), sorted(as_read, key=lambda row: row["available_at"]))
 
     def estimates(self, symbol: str, since: pd.Timestamp) -> list[Kept[Row]]:
         """Return the consensus for a company's fiscal quarters as it is now."""

@@ -105,6 +105,7 @@ class Schedule:
         left = due & set(coming["symbol"])
         if len(left) < _LEAST * len(due):
             problem = f"{len(left)} of the {len(due)} companies whose announcements were to come in the snapshot before"
+            problem += f" (snapshots/{CALENDAR})"
             raise ShrunkenAnswerError(NAME, CALENDAR, problem)
 
     def _coming(self, today: pd.Timestamp) -> pd.DataFrame:
