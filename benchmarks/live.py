@@ -1,4 +1,4 @@
-"""What the live room costs over bare httpx, a request: turn, retries, judgement, and keeping the answer."""
+"""What the live room costs over bare httpx, a request: key, turn, retries, judgement, and keeping the answer."""
 
 import argparse
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pandas as pd
+from pydantic import SecretStr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -19,12 +20,14 @@ from stand_ins.fmp import bars
 from stand_ins.server import StandIn, as_json
 from stand_ins.world import World
 
+from earlysignal_assets.postgres import ensure_database, server
 from earlysignal_core.lake import Lake
 from earlysignal_core.quarters import Quarter
+from earlysignal_core.sources.live import fmp
 from earlysignal_core.sources.live.clock import WallClock
 from earlysignal_core.sources.live.fetch import Fetcher
-from earlysignal_core.sources.live.http import Http, Provider
-from earlysignal_core.sources.live.limits import Limit, LocalLimits
+from earlysignal_core.sources.live.http import Http, Provider, key_as_parameter
+from earlysignal_core.sources.live.limits import Limit, LocalLimits, PostgresLimits
 from earlysignal_core.sources.live.messages import Request
 from earlysignal_core.sources.live.raw_store import RawStore
 from earlysignal_core.sources.live.source import LiveSource
@@ -43,20 +46,29 @@ def main() -> None:
 
 def overhead() -> None:
     """Print what a request costs on each way to ask; the stand-in's own share is in all of them."""
-    with StandIn(lambda _: as_json(ROWS)) as provider, tempfile.TemporaryDirectory() as folder:
-        clock = WallClock()
-        http = Http(
-            Provider("toy", {"": provider.url}, Limit(1_000_000, 1.0), lambda _: None), LocalLimits(clock), clock
+    with (
+        StandIn(lambda _: as_json(ROWS)) as provider,
+        tempfile.TemporaryDirectory() as folder,
+        server(Path(folder) / "home") as url,
+    ):
+        clock, key = WallClock(), SecretStr("key-of-the-stand-in")
+        toy = Provider(
+            "toy", {"": provider.url}, Limit(1_000_000, 1.0), fmp.judge, key, with_key=key_as_parameter("apikey")
         )
-        fetcher = Fetcher(RawStore(Lake(folder)), http)
+        alone = Http(toy, LocalLimits(clock), clock)
+        shared = Http(toy, PostgresLimits(ensure_database(url, "limits")), clock)
+        fetcher = Fetcher(RawStore(Lake(folder)), shared)
         numbers = count()
+
+        def asked() -> Request:
+            return Request("toy", "/rows", {"n": str(next(numbers))})
+
         with httpx.Client(base_url=provider.url) as client:
             ways: dict[str, Callable[[], object]] = {
                 "bare httpx, parsed": lambda: json.loads(client.get("/rows", params={"n": next(numbers)}).content),
-                "our room": lambda: http.ask(Request("toy", "/rows", {"n": str(next(numbers))})).json,
-                "our room, kept": lambda: fetcher.fetch(
-                    Request("toy", "/rows", {"n": str(next(numbers))}), clock.now(), lambda answer: answer.json
-                ),
+                "our room": lambda: alone.ask(asked()).json,
+                "and PostgreSQL's turns": lambda: shared.ask(asked()).json,
+                "and kept": lambda: fetcher.fetch(asked(), clock.now(), lambda answer: answer.json),
             }
             # In turns, so that what the neighbours do falls on all of them alike.
             rounds = pd.DataFrame({name: _costs(ask) for name, ask in ways.items()} for _ in range(ROUNDS))
@@ -64,7 +76,7 @@ def overhead() -> None:
         print(f"milliseconds a request, the best of {ROUNDS} rounds of {REQUESTS}")
         for name, (cpu, wall) in best.iterrows():
             more = best.loc[name] - best.iloc[0]
-            print(f"{name:20} cpu {cpu:6.2f} ({more['cpu']:+.2f})   wall {wall:6.2f} ({more['wall']:+.2f})")
+            print(f"{name:22} cpu {cpu:6.2f} ({more['cpu']:+.2f})   wall {wall:6.2f} ({more['wall']:+.2f})")
 
 
 def backfill() -> None:

@@ -97,10 +97,10 @@ def refresh(day: pd.Timestamp, production: Production, source: Source) -> Refres
     written: dict[str, list[Quarter]] = {}
     failed: dict[str, EarlySignalError] = {}
     collect_universe(source, lake)
-    held = [table for table in described.tables if table != UNIVERSE]
     for cache in (cache for cache in CACHES if cache != UNIVERSE):
-        late = max((TABLES[table].late for table in CACHES[cache] if table in held), default=0)
-        quarters = _wanted(day, lake, described, described.quarters, held, late)
+        tables = [table for table in CACHES[cache] if table in described.tables]
+        late = max((TABLES[table].late for table in tables), default=0)
+        quarters = _wanted(day, lake, described, described.quarters, tables, late)
         try:
             written[cache] = list(collect(source, lake, cache, quarters))
         except (SourceError, TableError) as error:

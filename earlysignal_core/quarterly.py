@@ -77,12 +77,13 @@ def collect(source: Source, lake: Lake, cache: str, quarters: Sequence[Quarter])
     Raises
     ------
     SourceError
-        If a partition that has rows would lose them all.
+        If of a source that grows a partition that has rows would lose them all.
     """
     tables = [table for table in CACHES[cache] if table in source.description.tables]
     checked = {(quarter, table): source.read(table, quarter) for quarter in quarters for table in tables}
-    for (quarter, table), rows in checked.items():
-        if rows.empty and lake.has(table, quarter) and (before := len(lake.read(table, [quarter]))):
+    emptied = [key for key, rows in checked.items() if rows.empty] if source.description.grows else []
+    for quarter, table in emptied:
+        if lake.has(table, quarter) and (before := len(lake.read(table, [quarter]))):
             raise SourceError(
                 f"table `{table}`, partition {quarter}: no row where there were {before} before. What stood there "
                 f"still stands. Remedy: run again; if the source is right, remove the file from the lake, then again."

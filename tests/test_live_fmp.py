@@ -454,14 +454,14 @@ def test_a_later_target_of_the_day_leaves_the_earlier_one_and_a_changed_one_read
 
 def test_a_walk_that_broke_off_leaves_no_hole(provider, client, clock):
     def published(first, n):
-        days = pd.date_range(first, periods=n, freq="h")[::-1]
-        return [target("A", f"{at:%Y-%m-%dT%H:00:00.000Z}", "Bank", 1) for at in days]
+        days = pd.date_range(first, periods=n, freq="D")[::-1]
+        return [target("A", f"{at:%Y-%m-%dT12:00:00.000Z}", "Bank", 1) for at in days]
 
-    old = published("2023-01-01", 150)
+    old = published("2022-01-01", 150)
     provider.tables["price-target-news"] = old
     assert len(client.price_targets("A", clock.now())) == 150
     clock.sleep(86_400)
-    provider.tables["price-target-news"] = [*published("2023-06-01", 350), *old]
+    provider.tables["price-target-news"] = [*published("2022-06-01", 350), *old]
     real = provider.answer
     provider.answer = lambda asked: stand_in.PREMIUM if asked.params["page"] == "1" else real(asked)
     client.price_targets("A", clock.now())  # page 1 of before serves

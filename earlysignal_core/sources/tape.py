@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 from pydantic import BaseModel, ConfigDict, NaiveDatetime, ValidationError, field_validator
 
-from earlysignal_core.errors import SourceError
+from earlysignal_core.errors import EarlySignalError, SourceError
 from earlysignal_core.quarters import Quarter
 from earlysignal_core.settings import Settings, TapeSettings
 from earlysignal_core.sources.source import CONSENSUS_ASSUMED, Gap, SourceDescription, Tally
@@ -50,7 +50,10 @@ class TapeJson(BaseModel):
     @field_validator("since")
     @classmethod
     def _quarters(cls, since: dict[str, str]) -> dict[str, str]:
-        return {fact: str(Quarter.parse(quarter)) for fact, quarter in since.items()}
+        try:
+            return {fact: str(Quarter.parse(quarter)) for fact, quarter in since.items()}
+        except EarlySignalError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("event_dates", "price_dates")
     @classmethod

@@ -175,8 +175,8 @@ class Fmp:
     def price_targets(self, symbol: str, since: pd.Timestamp) -> Rows:
         """Return the price targets for a company, known from their publication on, as they first read.
 
-        Of several of one firm and day it is the first, which no later one may take away. All pages are read once; later,
-        from the newest on, until one holds what a walk that came to its end has seen.
+        Of several of one firm and day the first counts, which no later one may take away. All pages are read once;
+        later, from the newest on, until one holds what a walk that came to its end has seen.
         """
         pages = [_targets_page(symbol, page) for page in range(_MOST_PAGES)]
 
