@@ -38,6 +38,7 @@ _BY_STATUS: dict[int, type[ProviderError]] = {
     codes.PAYMENT_REQUIRED: QuotaExhaustedError,
 }
 _SETTLES = pd.Timedelta(hours=12)
+_DAILY, _EMPTY_FOR = pd.Timedelta(hours=20), pd.Timedelta(days=7)
 _LAST_EXPIRY = pd.Timestamp("2099-12-31")
 
 
@@ -68,7 +69,8 @@ def judge(answer: Answer) -> None:
 class Eodhd:
     """Asks EODHD for rows of `options`.
 
-    A session is asked for when it is over, and once more where it was asked for within half a day of its close.
+    A session is asked for when it is over, and once more where it was asked for within half a day of its close. One
+    without any contract is asked for daily, for a week: an outage looks the same.
 
     Parameters
     ----------
@@ -78,9 +80,12 @@ class Eodhd:
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
 
-    def session(self, symbol: str, day: pd.Timestamp) -> Row | None:
+    def session(self, symbol: str, day: pd.Timestamp, now: pd.Timestamp) -> Row | None:
         """Return a company's row of one past session, or None where nothing was traded; a session never changes."""
-        contracts = [one for one in self._chain(symbol, day, day, _LAST_EXPIRY) if _observed_on(one) == day]
+        settled, asked_last = close_of(day) + _SETTLES, close_of(day) + _EMPTY_FOR
+        contracts = self._contracts(symbol, day, settled)
+        if not contracts:
+            contracts = self._contracts(symbol, day, min(max(settled, now - _DAILY), asked_last))
         if not contracts:
             return None
         return {
@@ -92,8 +97,11 @@ class Eodhd:
             "available_at": close_of(day),
         }
 
+    def _contracts(self, symbol: str, day: pd.Timestamp, since: pd.Timestamp) -> list[dict[str, Any]]:
+        return [one for one in self._chain(symbol, day, day, _LAST_EXPIRY, since) if _observed_on(one) == day]
+
     def _chain(
-        self, symbol: str, day: pd.Timestamp, first: pd.Timestamp, last: pd.Timestamp
+        self, symbol: str, day: pd.Timestamp, first: pd.Timestamp, last: pd.Timestamp, since: pd.Timestamp
     ) -> Iterator[dict[str, Any]]:
         """Yield the contracts that were traded on a day and expire within some dates.
 
@@ -111,7 +119,7 @@ class Eodhd:
             request = Request(NAME, "/api/mp/unicornbay/options/eod", {**filters, "page[offset]": str(offset)})
             contracts, total = self._fetcher.fetch(
                 request,
-                close_of(day) + _SETTLES,
+                since,
                 partial(_page, offset=offset),
                 _MOST_OF_IT,
                 lambda page, _seen_at: len(page[0]),
@@ -126,8 +134,8 @@ class Eodhd:
             raise TruncatedAnswerError(NAME, request.asked, f"{total} contracts for one expiry, {MOST_ROWS} can be had")
         near = min(first + pd.Timedelta(days=45), last) if last == _LAST_EXPIRY else first + (last - first) / 2
         middle = near.normalize()
-        yield from self._chain(symbol, day, first, middle)
-        yield from self._chain(symbol, day, middle + pd.Timedelta(days=1), last)
+        yield from self._chain(symbol, day, first, middle, since)
+        yield from self._chain(symbol, day, middle + pd.Timedelta(days=1), last, since)
 
 
 def volatility_at_30_days(contracts: list[dict[str, Any]], day: pd.Timestamp) -> float:

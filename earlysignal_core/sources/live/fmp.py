@@ -235,8 +235,8 @@ class Fmp:
 
         def past(rows: list[Kept[Row] | None], seen_at: pd.Timestamp) -> int:
             # Of the companies that are followed: the future may empty itself, the past may not.
-            days = [happened_on(kept.content) for kept in rows if kept is not None]
-            return sum(day is not None and day < new_york_day(seen_at) for day in days)
+            days, today = [happened_on(kept.content) for kept in rows if kept is not None], new_york_day(seen_at)
+            return sum(day is not None and day < today for day in days)
 
         request = _calendar_request(path, first, last, more)
         found = self._fetcher.fetch(request, since, parse, _MOST_OF_IT, past)

@@ -328,7 +328,7 @@ class LiveSource:
             rows, errors = [], {}
             for day in days:
                 try:
-                    rows.append(client.session(symbol, day))
+                    rows.append(client.session(symbol, day, now))
                 except ProviderError as error:
                     if error.hopeless or isinstance(error, BreakerOpenError):
                         raise
