@@ -127,6 +127,8 @@ def select_features(
         if found is not None:
             dataset, rows = found
             rows = rows[rows[KNOWABLE] <= moment_of(until)]
+            if rows.empty:
+                continue
             variants = _variants(dataset, rows, rounds, seeds)
             tried.append((quarter, rows, {name: (features, score) for name, features, score in variants}))
     if not tried:

@@ -18,7 +18,7 @@ from earlysignal_core.sources.live.errors import (
     TruncatedAnswerError,
     UnreadableAnswerError,
 )
-from earlysignal_core.sources.live.fetch import Fetcher
+from earlysignal_core.sources.live.fetch import MOST_OF_IT, Fetcher
 from earlysignal_core.sources.live.http import Provider, key_as_parameter
 from earlysignal_core.sources.live.limits import Limit
 from earlysignal_core.sources.live.messages import Answer, Request
@@ -29,7 +29,6 @@ MOST_ROWS = 10_000
 """That can be paged through; a longer answer is asked for in parts."""
 
 _PAGE = 1000
-_MOST_OF_IT = 0.95
 _DAYS = 30.0
 _AT_THE_MONEY = (0.35, 0.65)  # of |delta|: further away its volatility is that of another strike
 _BY_STATUS: dict[int, type[ProviderError]] = {
@@ -121,7 +120,7 @@ class Eodhd:
                 request,
                 since,
                 partial(_page, offset=offset),
-                _MOST_OF_IT,
+                MOST_OF_IT,
                 lambda page, _seen_at: len(page[0]),
             )
             if total > MOST_ROWS:

@@ -17,6 +17,9 @@ from earlysignal_core.sources.source import Tally
 FOREVER = pd.Timestamp("1970-01-01", tz="UTC")
 """As `since`: an answer of any age will do, for what never changes."""
 
+MOST_OF_IT = 0.95
+"""Of what an answer held: providers correct a few rows of the past."""
+
 T = TypeVar("T")
 Size = Callable[[T, pd.Timestamp], int]
 

@@ -25,7 +25,7 @@ from earlysignal_core.sources.live.errors import (
     TruncatedAnswerError,
     UnreadableAnswerError,
 )
-from earlysignal_core.sources.live.fetch import FOREVER, Fetcher, Kept
+from earlysignal_core.sources.live.fetch import FOREVER, MOST_OF_IT, Fetcher, Kept
 from earlysignal_core.sources.live.http import Provider, key_as_parameter, retry_after
 from earlysignal_core.sources.live.limits import Limit
 from earlysignal_core.sources.live.messages import Answer, Request
@@ -53,7 +53,6 @@ _BY_STATUS: dict[int, type[ProviderError]] = {
     codes.FORBIDDEN: NotInPlanError,
     codes.TOO_MANY_REQUESTS: RateLimitedError,
 }
-_MOST_OF_IT = 0.95  # of the rows of the past: the provider corrects a few
 _ANNOUNCEMENTS = "/stable/earnings-calendar"
 _WITH_TIMES = {"includeReportTimes": "true"}
 _INDEX_CHANGES = Request(NAME, "/stable/historical-sp500-constituent")
@@ -157,7 +156,7 @@ class Fmp:
         restatement, and known from the moment on at which we saw that.
         """
         request = _statements_request(symbol)
-        self._fetcher.fetch(request, since, lambda answer: rows_of.statements(answer, symbol), _MOST_OF_IT)
+        self._fetcher.fetch(request, since, lambda answer: rows_of.statements(answer, symbol), MOST_OF_IT)
         return list(rows_of.restated(self._fetcher.history(request, lambda answer: rows_of.statements(answer, symbol))))
 
     def newest_period(self, symbol: str) -> pd.Timestamp | None:
@@ -168,7 +167,7 @@ class Fmp:
     def grades(self, symbol: str, since: pd.Timestamp) -> Rows:
         """Return the grades that analysts gave a company, known at the end of the day."""
         request = Request(NAME, "/stable/grades", {"symbol": symbol})
-        self._fetcher.fetch(request, since, lambda answer: rows_of.grades(answer, symbol), _MOST_OF_IT)
+        self._fetcher.fetch(request, since, lambda answer: rows_of.grades(answer, symbol), MOST_OF_IT)
         seen = self._fetcher.history(request, lambda answer: rows_of.grades(answer, symbol))
         return rows_of.first_of_each(("graded_on", "firm"), (row for kept in seen for row in kept.content))
 
@@ -201,11 +200,11 @@ class Fmp:
 
     def constituents(self, since: pd.Timestamp) -> Rows:
         """Return the companies of the S&P 500 as of today, as rows of `universe` but for the sector's ETF."""
-        return self._fetcher.fetch(Request(NAME, "/stable/sp500-constituent"), since, rows_of.constituents, _MOST_OF_IT)
+        return self._fetcher.fetch(Request(NAME, "/stable/sp500-constituent"), since, rows_of.constituents, MOST_OF_IT)
 
     def index_changes(self, since: pd.Timestamp) -> Rows:
         """Return who came into the S&P 500 and who went: rows with day, added, removed."""
-        return self._fetcher.fetch(_INDEX_CHANGES, since, rows_of.index_changes, _MOST_OF_IT)
+        return self._fetcher.fetch(_INDEX_CHANGES, since, rows_of.index_changes, MOST_OF_IT)
 
     def knows_index_changes(self) -> bool:
         """Say whether the changes of the S&P 500 are kept, without asking."""
@@ -239,7 +238,7 @@ class Fmp:
             return sum(day is not None and day < today for day in days)
 
         request = _calendar_request(path, first, last, more)
-        found = self._fetcher.fetch(request, since, parse, _MOST_OF_IT, past)
+        found = self._fetcher.fetch(request, since, parse, MOST_OF_IT, past)
         if len(found) < MOST_ROWS:
             return [kept for kept in found if kept is not None]
         if first == last:

@@ -20,7 +20,7 @@ from earlysignal_core.sources.live.errors import (
     UnknownSeriesError,
     UnusableSeriesError,
 )
-from earlysignal_core.sources.live.fetch import FOREVER, Fetcher
+from earlysignal_core.sources.live.fetch import FOREVER, MOST_OF_IT, Fetcher
 from earlysignal_core.sources.live.http import Provider, key_as_parameter
 from earlysignal_core.sources.live.limits import Limit
 from earlysignal_core.sources.live.messages import Answer, Request
@@ -35,7 +35,6 @@ _ROWS = 100_000
 _VINTAGE_DATES = 10_000
 _ST_LOUIS = "America/Chicago"
 _WINDOW = 1000  # vintages: half of what is allowed, and a window that is full never changes
-_MOST_OF_IT = 0.95
 _MISSING = "."
 _OFTEN = pd.Timedelta(days=10)
 _MEANS: tuple[tuple[str, type[ProviderError]], ...] = (
@@ -161,7 +160,7 @@ class Fred:
         while True:
             request = Request(NAME, "/fred/series/observations", {**params, "offset": str(offset)})
             found, count = self._fetcher.fetch(
-                request, since, partial(_page, offset=offset), _MOST_OF_IT, lambda page, _seen_at: len(page[0])
+                request, since, partial(_page, offset=offset), MOST_OF_IT, lambda page, _seen_at: len(page[0])
             )
             yield from found
             offset += len(found)

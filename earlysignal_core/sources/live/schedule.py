@@ -53,10 +53,6 @@ class Schedule:
         gaps = self._snapshot(quarter)
         return Collected(self._snapshots.read(ESTIMATES, quarter), gaps)
 
-    def first_snapshot(self) -> pd.Timestamp | None:
-        """Return when the first snapshot of the calendar was taken (UTC), or None where there is none."""
-        return self._snapshots.first(CALENDAR)
-
     def _snapshot(self, quarter: Quarter) -> list[Gap]:
         """Take today's snapshot, if the quarter is the running one, and those that could not be read on their day."""
         today = self._today()
